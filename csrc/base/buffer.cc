@@ -1,0 +1,46 @@
+#include "base/buffer.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+
+namespace cvdecode {
+namespace {
+
+std::atomic<int64_t> g_live_count{0};
+std::atomic<int64_t> g_live_bytes{0};
+
+}  // namespace
+
+Buffer::Buffer(size_t bytes, bool zeroed) : size_(bytes) {
+  // calloc gives untouched zero pages for large sizes, so "zeroed" costs nothing until written.
+  // Its 16-byte alignment is raised to 64 by hand; the raw pointer sits just before the data.
+  constexpr size_t kAlign = 64;
+  const size_t total = bytes + kAlign + sizeof(void*);
+  void* raw = nullptr;
+  if (total >= bytes) raw = zeroed ? std::calloc(1, total) : std::malloc(total);
+  if (raw == nullptr) {
+    throw Error(ErrorKind::kMemory, "cannot allocate " + std::to_string(bytes) +
+                                        " bytes for a plane; read fewer frames at a time, for "
+                                        "example with VideoReader.batches()");
+  }
+  auto address = reinterpret_cast<uintptr_t>(raw) + sizeof(void*);
+  address = (address + kAlign - 1) / kAlign * kAlign;
+  reinterpret_cast<void**>(address)[-1] = raw;
+  data_ = reinterpret_cast<void*>(address);
+  g_live_count.fetch_add(1, std::memory_order_relaxed);
+  g_live_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+}
+
+Buffer::~Buffer() {
+  std::free(reinterpret_cast<void**>(data_)[-1]);
+  g_live_count.fetch_sub(1, std::memory_order_relaxed);
+  g_live_bytes.fetch_sub(static_cast<int64_t>(size_), std::memory_order_relaxed);
+}
+
+int64_t Buffer::live_count() { return g_live_count.load(std::memory_order_relaxed); }
+int64_t Buffer::live_bytes() { return g_live_bytes.load(std::memory_order_relaxed); }
+
+}  // namespace cvdecode

@@ -1,0 +1,11 @@
+// One register function per type; module.cc is the table of contents.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace cvdecode::bind {
+
+void register_errors(pybind11::module_& m);
+void register_buffers(pybind11::module_& m);  // live-allocation counters
+
+}  // namespace cvdecode::bind

@@ -1,0 +1,8 @@
+// The compiled module: a table of contents.
+#include "bind/bind.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled core of cvdecode. Private: import cvdecode instead.";
+  cvdecode::bind::register_errors(m);
+  cvdecode::bind::register_buffers(m);
+}

@@ -1,0 +1,35 @@
+// What the container says of the chosen video stream.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cvdecode {
+
+struct StreamInfo {
+  std::string path;       // for messages: the path, or "<bytes>", "<file object>"
+  std::string container;  // libavformat's short name, e.g. "mov,mp4,m4a,3gp,3g2,mj2"
+  std::string codec;      // libavcodec's name: "h264", "mpeg4", "mpeg2video", ...
+  int codec_id = 0;       // AVCodecID
+  std::string profile;    // as libavcodec names it, "" = unknown
+  int stream_index = -1;
+  int time_base_num = 1;
+  int time_base_den = 1;
+  int width = 0;  // as the container says; the coded size comes from the bitstream
+  int height = 0;
+  int frame_rate_num = 0;  // average frame rate, 0/1 = unknown
+  int frame_rate_den = 1;
+  int sar_num = 0;  // sample aspect ratio, 0/1 = unknown
+  int sar_den = 1;
+  double rotation = 0;  // display matrix, degrees counter-clockwise; reported, not applied
+  int clean_aperture[4] = {0, 0, 0, 0};  // left, top, right, bottom; reported, not applied
+  int64_t start_time = 0;                // in time_base; INT64_MIN = unknown
+  int64_t duration = 0;                  // in time_base; 0 = unknown
+  int64_t bit_rate = 0;                  // 0 = unknown
+  int64_t container_frames = 0;          // what the container claims; 0 = no claim
+  std::vector<uint8_t> extradata;
+  int nal_length_size = 0;  // 1 to 4 for avcC/hvcC, 0 for Annex B and every other codec
+};
+
+}  // namespace cvdecode
