@@ -1,0 +1,62 @@
+# Two commands are all a newcomer types: make demo, make test.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+CLIP ?=
+SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
+STAMPS := .venv/.stamps
+
+.PHONY: help demo test test-long build lint format bench fuzz conformance clean
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMPS)/venv: tools/system_packages.sh tools/make_venv.sh
+	tools/system_packages.sh build
+	tools/make_venv.sh
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/run: $(STAMPS)/venv pyproject.toml tools/install_python.sh
+	tools/install_python.sh report
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/run
+	tools/system_packages.sh test
+	tools/install_python.sh dev
+	@touch $@
+
+$(STAMPS)/build: $(STAMPS)/run $(SOURCES)
+	$(PY) -m pip install -q --no-build-isolation --no-deps --force-reinstall -C build-dir=build/wheel .
+	@touch $@
+
+build: $(STAMPS)/build  ## Build the package and install it into .venv
+
+demo: build  ## All planes of a video, accumulated: a table and demo/report.html (CLIP=path for your own)
+	$(PY) examples/demo.py $(if $(CLIP),"$(CLIP)")
+
+test: build $(STAMPS)/dev  ## The whole test suite, long runs in their short form
+	$(PY) -m pytest -q $(PYTEST_ARGS)
+
+test-long: build $(STAMPS)/dev  ## The suite with every oracle over the whole generated matrix
+	CVDECODE_LONG=1 $(PY) -m pytest -q $(PYTEST_ARGS)
+
+lint: build $(STAMPS)/dev  ## Formatters, linters, types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	clang-format --dry-run -Werror $$(find csrc bench tests -name '*.cc' -o -name '*.h' -o -name '*.cu')
+
+format: $(STAMPS)/dev  ## Format all sources in place
+	$(PY) -m ruff check --fix-only -q .
+	$(PY) -m ruff format -q .
+	clang-format -i $$(find csrc bench tests -name '*.cc' -o -name '*.h' -o -name '*.cu')
+
+bench: build $(STAMPS)/dev  ## Speed against the peers: JSON under bench/results and a table
+	$(PY) bench/python/run.py
+
+clean:  ## Remove everything that was built
+	rm -rf build .venv demo dist
+	find python -name '*.so' -delete
