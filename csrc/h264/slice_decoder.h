@@ -1,0 +1,107 @@
+// Phase A: the slice data of one slice (7.3.4), decoded without any other picture. What it leaves
+// behind (macroblock records, vector differences, residual, bits) is all that the later phases,
+// the planes and the test reconstructor look at.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "h264/macroblock.h"
+#include "h264/slice_header.h"
+
+namespace cvdecode::h264 {
+
+// Intra prediction modes of one macroblock, kept only when asked for (SliceTargets).
+struct IntraModes {
+  // Intra4x4PredMode or Intra8x8PredMode (0..8) per 4x4 block in raster order inside the
+  // macroblock (an 8x8 mode stands in its four blocks); Intra16x16PredMode (0..3) in all 16 for
+  // I_16x16; -1 for I_PCM and inter.
+  std::array<int8_t, 16> luma{};
+  int8_t intra_chroma_pred_mode = -1;  // 0..3; -1 for I_PCM, inter and 4:0:0
+};
+
+// Which 4x4 blocks of one macroblock may hold something else than zero in the residual planes:
+// bits 0..15 luma in raster order, 16..19 Cb, 20..23 Cr.
+using ResidualMask = uint32_t;
+inline constexpr ResidualMask kResidualAll = 0xffffff;
+
+// The residual planes of one picture at coded size. A null plane is not wanted. Only blocks coded
+// now are stored and only blocks set in `written` are cleared, so `written` belongs to the memory
+// of the planes and must be kept as long as it is reused: all zero for zeroed memory, kResidualAll
+// where the contents are unknown. Needed whenever y, u or v is given. u and v come together.
+struct ResidualTarget {
+  int16_t* y = nullptr;
+  int16_t* u = nullptr;
+  int16_t* v = nullptr;
+  ptrdiff_t y_stride = 0;           // in samples
+  ptrdiff_t uv_stride = 0;          // in samples
+  ResidualMask* written = nullptr;  // one per macroblock address
+};
+
+// What is wanted besides macroblock records and vector differences, which are always given.
+struct SliceTargets {
+  ResidualTarget residual;
+  uint16_t* bits = nullptr;  // one per macroblock address; CONTRACT section 2, saturating
+  bool intra_modes = false;  // fill PictureSyntax::intra_modes
+};
+
+// The macroblocks of one picture. Memory is kept from picture to picture.
+struct PictureSyntax {
+  int PicWidthInMbs = 0;
+  int PicHeightInMbs = 0;
+  std::vector<Macroblock> macroblocks;  // by macroblock address, which is raster order
+  std::vector<SliceSyntax> slices;      // parallel to PictureEntry::slices
+  std::vector<IntraModes> intra_modes;  // by address; empty unless asked for
+
+  // Makes everything ready for one picture: all macroblocks lost, `slice_count` empty slices.
+  // Throws Error(kUnsupported) for what lies outside the native scope of 8-bit 4:2:0 or 4:0:0
+  // frames.
+  void start(const Sps& sps, int slice_count, bool want_intra_modes);
+  int PicSizeInMbs() const { return PicWidthInMbs * PicHeightInMbs; }
+};
+
+// How the record of a macroblock is filled, beyond what macroblock.h says:
+//  P_SKIP: pred kPredL0, ref_idx list 0 kRefIdxDerived, list 1 kRefIdxNotUsed.
+//  B_SKIP, B_DIRECT_16x16 and direct quadrants: pred kPredDirect, ref_idx of both lists
+//    kRefIdxDerived.
+//  Intra: pred kPredNone, ref_idx kRefIdxNotUsed.
+//  I_PCM: QPY carries QP_Y,PRED on (7.4.5); the qp plane shows kQpNone there.
+//  first_mvd is set for every macroblock, also where it has no vector differences.
+// A damaged slice: its macroblocks from first_mb to where it stopped are kLost again, bits 0,
+// residual cleared, and SliceSyntax says which syntax element failed. Macroblocks that no slice
+// reached keep the values of start(); their bits and residual are the caller's to set, see
+// clear_unreached().
+//
+// One object is the scratch memory of one thread. Slices of one picture may be decoded by several
+// threads at once, each with its own SliceDecoder, if the ranges [first_mb_in_slice, mb_end) do
+// not overlap.
+class SliceDecoder {
+ public:
+  SliceDecoder();
+  ~SliceDecoder();
+  SliceDecoder(SliceDecoder&&) noexcept;
+  SliceDecoder& operator=(SliceDecoder&&) noexcept;
+
+  // rbsp: NAL unit after its header byte, emulation prevention removed (bitstream/nal.h).
+  // slice_index: which element of picture.slices. mb_end: no macroblock at or beyond this address
+  // may belong to the slice (first_mb_in_slice of the next slice, or PicSizeInMbs); a slice that
+  // goes on is damaged. Never throws for damaged data; throws Error(kUnsupported) for field,
+  // MBAFF, SP and SI slices and slice groups.
+  void decode(const SliceHeader& header, const ParameterSets& sets, std::span<const uint8_t> rbsp,
+              int slice_index, int mb_end, const SliceTargets& targets, PictureSyntax& picture);
+
+  struct State;
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+// Sets bits to 0 and clears the residual of the macroblocks that are kLost after all slices of a
+// picture were decoded (no slice reached them).
+void clear_unreached(const PictureSyntax& picture, const SliceTargets& targets);
+
+}  // namespace cvdecode::h264
