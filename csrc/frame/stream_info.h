@@ -30,6 +30,20 @@ struct StreamInfo {
   int64_t container_frames = 0;          // what the container claims; 0 = no claim
   std::vector<uint8_t> extradata;
   int nal_length_size = 0;  // 1 to 4 for avcC/hvcC, 0 for Annex B and every other codec
+
+  // The rest of AVCodecParameters, which decoders need to behave as in any other program: the tag
+  // decides on work-arounds for MPEG-4 encoders, the colours on the matrix of `rgb`.
+  uint32_t codec_tag = 0;
+  int profile_id = -99;   // FF_PROFILE_UNKNOWN
+  int level = -99;        // FF_LEVEL_UNKNOWN
+  int pixel_format = -1;  // AVPixelFormat, -1 = unknown
+  int bits_per_coded_sample = 0;
+  int field_order = 0;      // AVFieldOrder
+  int color_range = 0;      // AVColorRange, 0 = unspecified
+  int color_primaries = 2;  // AVColorPrimaries, 2 = unspecified
+  int color_trc = 2;        // AVColorTransferCharacteristic
+  int color_space = 2;      // AVColorSpace
+  int chroma_location = 0;  // AVChromaLocation
 };
 
 }  // namespace cvdecode
