@@ -1,0 +1,31 @@
+// Decoded frames as planar RGB at display size (CONTRACT section 2, `rgb`).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "av/handles.h"
+
+namespace cvdecode {
+
+// Keeps one libswscale context and its scratch memory. Not thread-safe.
+class PixelConverter {
+ public:
+  // Writes R, G, B planes of width x height samples to `rgb`. Returns why not, "" = done: a frame
+  // whose display size is not width x height is refused, as is a format that libswscale lacks.
+  std::string convert(const AVFrame& frame, int width, int height, uint8_t* rgb);
+
+ private:
+  bool prepare(const AVFrame& frame);
+
+  av::SwsPtr context_;
+  int width_ = 0;
+  int height_ = 0;
+  int format_ = -1;
+  int colorspace_ = -1;
+  int range_ = -1;
+  std::vector<uint8_t> scratch_;  // RGB24, rows padded
+};
+
+}  // namespace cvdecode

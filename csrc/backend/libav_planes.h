@@ -1,0 +1,51 @@
+// libavcodec's exported side data as rows of planes (CONTRACT sections 2 and 4).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "av/handles.h"
+#include "backend/libav_traits.h"
+#include "frame/clip.h"
+#include "frame/frame_index.h"
+
+namespace cvdecode {
+
+// The two pictures that the vectors of one picture refer to, as far as the codec's rules tell:
+// list 0 and list 1 in the sense of AVMotionVector::source.
+struct References {
+  std::array<int16_t, 2> distance{kRefUntrusted, kRefUntrusted};               // kRef
+  std::array<int32_t, 2> picture{kRefPictureUntrusted, kRefPictureUntrusted};  // kRefPicture
+};
+
+// For MPEG-1/2/4: the nearest reference pictures before each picture in decode order. They do not
+// depend on vectors, only on the order of pictures, so they are exact for every frame picture.
+class ReferenceTable {
+ public:
+  ReferenceTable(const FrameIndex& index, CodecFamily family);
+  // `sprite`: the picture is an S-VOP, where a vector may be an average of the global motion.
+  References of(int32_t picture, bool sprite) const;
+
+ private:
+  int16_t distance(int32_t from, int32_t to) const;
+
+  const FrameIndex& index_;
+  CodecFamily family_;
+  // Per picture: the last and the last but one reference picture before it; -1 = none.
+  std::vector<int32_t> last_;
+  std::vector<int32_t> last_but_one_;
+};
+
+// Fills those of mv, ref, mb_type, ref_picture that are in `planes`. A frame without vectors is one
+// without inter macroblocks: the caller knows the frames that lost theirs.
+void fill_motion(const AVFrame& frame, CodecFamily family, const References& references,
+                 PlaneMask planes, int64_t row, Clip& clip);
+
+bool has_qp(const AVFrame& frame);
+// True when the frame carries vectors or QPs.
+bool has_side_data(const AVFrame& frame);
+// Fills qp. `halve`: the codec's quantiser is half of what libavcodec exports.
+void fill_qp(const AVFrame& frame, bool halve, int64_t row, Clip& clip);
+
+}  // namespace cvdecode
