@@ -1,0 +1,41 @@
+"""The slice sum of CONTRACT section 2: header + alignment + 9 + sum(bits) = end of the slice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .parsed import ParsedPicture, ParsedSlice
+
+
+def rbsp(nal: bytes) -> bytes:
+    """The raw byte sequence payload of a NAL unit: 7.3.1, emulation prevention removed."""
+    out = bytearray()
+    zeros = 0
+    for byte in nal[1:]:
+        if zeros >= 2 and byte == 3:
+            zeros = 0
+            continue
+        zeros = zeros + 1 if byte == 0 else 0
+        out.append(byte)
+    return bytes(out)
+
+
+def end_of_slice(payload: bytes) -> int:
+    """Bits of the payload up to and including rbsp_stop_one_bit (7.3.2.11)."""
+    data = payload.rstrip(b"\0")  # trailing zero bits of the last byte, cabac_zero_words
+    last = data[-1]
+    trailing = (last & -last).bit_length() - 1
+    return len(data) * 8 - trailing
+
+
+def slice_sum(picture: ParsedPicture, number: int) -> int:
+    """Where the slice ends by our account, in bits of its payload, stop bit included.
+
+    CAVLC: the stop bit follows the macroblocks. CABAC: the arithmetic decoder reads 9 bits at its
+    start; the last bit that it reads before it ends is rbsp_stop_one_bit (9.3.1.2).
+    """
+    s: ParsedSlice = picture.slices[number]
+    total = int(picture.bits[picture.slice == number].astype(np.int64).sum())
+    if s.entropy_coding_mode:
+        return (s.header_bits + 7) // 8 * 8 + 9 + total
+    return s.header_bits + total + 1
