@@ -5,4 +5,5 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of cvdecode. Private: import cvdecode instead.";
   cvdecode::bind::register_errors(m);
   cvdecode::bind::register_buffers(m);
+  cvdecode::bind::register_libav_test(m);
 }
