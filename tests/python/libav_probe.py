@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cvdecode import _core
 
 PLANES = {"mv": 0, "ref": 1, "mb_type": 2, "qp": 3, "rgb": 7, "ref_picture": 8}
-KINDS = {"I": 1, "P": 2, "S": 2, "B": 3}
+KINDS = {"I": 1, "P": 2, "S": 2, "SP": 2, "SI": 1, "B": 3}
 CODEC_IDS = {
     "mpeg1video": 1, "mpeg2video": 2, "h263": 4, "mpeg4": 12, "msmpeg4v1": 14, "msmpeg4v2": 15,
     "msmpeg4v3": 16, "msmpeg4": 16, "wmv1": 17, "wmv2": 18, "h263p": 19, "flv1": 21, "flv": 21,
