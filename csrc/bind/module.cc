@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, m) {
   cvdecode::bind::register_errors(m);
   cvdecode::bind::register_buffers(m);
   cvdecode::bind::register_libav_test(m);
+  cvdecode::bind::register_accumulate(m);
 }

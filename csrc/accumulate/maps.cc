@@ -1,0 +1,132 @@
+#include "accumulate/maps.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace cvdecode {
+namespace {
+
+template <typename T>
+T* at(const BufferPtr& buffer, size_t offset) {
+  return buffer == nullptr ? nullptr : static_cast<T*>(buffer->data()) + offset;
+}
+
+BufferPtr make(size_t rows, size_t bytes) {
+  return std::make_shared<Buffer>(std::max<size_t>(rows * bytes, 1), false);
+}
+
+void copy_rows(const BufferPtr& buffer, size_t bytes, int64_t from, int64_t to) {
+  if (buffer == nullptr) return;
+  auto* base = static_cast<uint8_t*>(buffer->data());
+  std::memcpy(base + static_cast<size_t>(to) * bytes, base + static_cast<size_t>(from) * bytes,
+              bytes);
+}
+
+}  // namespace
+
+MapPool::Loan MapPool::take() {
+  peak_ = std::max(peak_, ++out_);
+  const size_t cells = layout_.cells();
+  const size_t chroma = cells / 4;
+  size_t bytes = cells * (2 * sizeof(int16_t) + sizeof(int32_t) + sizeof(uint8_t));
+  if (layout_.positions) bytes += cells * 2 * sizeof(int16_t);
+  if (layout_.hops) bytes += cells * sizeof(uint16_t);
+  if (layout_.residual_y) bytes += cells * sizeof(int16_t);
+  if (layout_.residual_uv) bytes += chroma * (2 * sizeof(int16_t) + sizeof(uint8_t));
+
+  Loan loan;
+  if (free_.empty()) {
+    loan.memory = std::make_unique<Buffer>(bytes, false);
+  } else {
+    loan.memory = std::move(free_.back());
+    free_.pop_back();
+  }
+  auto* next = static_cast<uint8_t*>(loan.memory->data());
+  const auto carve = [&next](size_t count, auto*& plane) {
+    plane = reinterpret_cast<std::remove_reference_t<decltype(plane)>>(next);
+    next += count * sizeof(*plane);
+  };
+  // Widest first, so that every plane is aligned to its own elements.
+  carve(cells, loan.map.end);
+  carve(cells, loan.map.x);
+  carve(cells, loan.map.y);
+  if (layout_.positions) {
+    carve(cells, loan.map.at_x);
+    carve(cells, loan.map.at_y);
+  }
+  if (layout_.hops) carve(cells, loan.map.hops);
+  if (layout_.residual_y) carve(cells, loan.map.residual_y);
+  if (layout_.residual_uv) {
+    carve(chroma, loan.map.residual_u);
+    carve(chroma, loan.map.residual_v);
+  }
+  carve(cells, loan.map.mask);
+  if (layout_.residual_uv) carve(chroma, loan.map.mask_uv);
+  return loan;
+}
+
+void MapPool::give_back(Loan loan) {
+  if (loan.memory == nullptr) return;
+  --out_;
+  free_.push_back(std::move(loan.memory));
+}
+
+ResultRows ResultRows::allocate(const AccumulateOptions& options, AccumulateResult& result) {
+  ResultRows rows;
+  const Geometry& g = result.geometry;
+  rows.layout.width = g.coded_width / options.grid;
+  rows.layout.height = g.coded_height / options.grid;
+  rows.layout.hops = options.count_hops;
+  rows.layout.positions = options.residual == ResidualKind::kReconDiff;
+  rows.layout.residual_y = options.residual == ResidualKind::kCoded;
+  rows.layout.residual_uv = rows.layout.residual_y && g.chroma_format_idc == 1;
+  const size_t cells = rows.layout.cells();
+  const auto frames = static_cast<size_t>(result.frames);
+  result.displacement = make(frames, cells * 2 * sizeof(int16_t));
+  result.anchor = make(frames, cells * sizeof(int32_t));
+  result.mask = make(frames, cells);
+  if (rows.layout.hops) result.hops = make(frames, cells * sizeof(uint16_t));
+  if (rows.layout.residual_y) result.residual_y = make(frames, cells * sizeof(int16_t));
+  if (rows.layout.residual_uv) {
+    result.residual_uv = make(frames, cells / 2 * sizeof(int16_t));
+    result.mask_uv = make(frames, cells / 4);
+  }
+  if (rows.layout.positions) rows.positions = make(frames, cells * 2 * sizeof(int16_t));
+  return rows;
+}
+
+kernels::Map ResultRows::row(const AccumulateResult& result, int64_t t) const {
+  const size_t cells = layout.cells();
+  const size_t first = static_cast<size_t>(t) * cells;
+  kernels::Map map;
+  map.x = at<int16_t>(result.displacement, 2 * first);
+  map.y = map.x + cells;
+  map.end = at<int32_t>(result.anchor, first);
+  map.mask = at<uint8_t>(result.mask, first);
+  map.hops = at<uint16_t>(result.hops, first);
+  map.residual_y = at<int16_t>(result.residual_y, first);
+  map.residual_u = at<int16_t>(result.residual_uv, first / 2);
+  if (map.residual_u != nullptr) map.residual_v = map.residual_u + cells / 4;
+  map.mask_uv = at<uint8_t>(result.mask_uv, first / 4);
+  map.at_x = at<int16_t>(positions, 2 * first);
+  if (map.at_x != nullptr) map.at_y = map.at_x + cells;
+  return map;
+}
+
+void ResultRows::copy(const AccumulateResult& result, int64_t from, int64_t to) const {
+  const size_t cells = layout.cells();
+  copy_rows(result.displacement, cells * 2 * sizeof(int16_t), from, to);
+  copy_rows(result.displacement_per_frame, cells * 2 * sizeof(float), from, to);
+  copy_rows(result.anchor, cells * sizeof(int32_t), from, to);
+  copy_rows(result.mask, cells, from, to);
+  copy_rows(result.hops, cells * sizeof(uint16_t), from, to);
+  copy_rows(result.residual_y, cells * sizeof(int16_t), from, to);
+  copy_rows(result.residual_uv, cells / 2 * sizeof(int16_t), from, to);
+  copy_rows(result.mask_uv, cells / 4, from, to);
+  const size_t display =
+      static_cast<size_t>(result.geometry.width()) * static_cast<size_t>(result.geometry.height());
+  copy_rows(result.residual, 3 * display * sizeof(int16_t), from, to);
+}
+
+}  // namespace cvdecode

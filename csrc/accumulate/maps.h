@@ -1,0 +1,60 @@
+// Memory of maps: rows of the result for the frames asked for, recycled blocks for the rest.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "accumulate/accumulate.h"
+#include "base/buffer.h"
+#include "kernels/trace.h"
+
+namespace cvdecode {
+
+// Which planes a map has and how large they are.
+struct MapLayout {
+  int width = 0;  // cells: samples, or 4x4 blocks for grid=4
+  int height = 0;
+  bool hops = false;
+  bool positions = false;
+  bool residual_y = false;
+  bool residual_uv = false;
+
+  size_t cells() const { return static_cast<size_t>(width) * static_cast<size_t>(height); }
+};
+
+// Lends maps; given back, they are lent again.
+class MapPool {
+ public:
+  explicit MapPool(const MapLayout& layout) : layout_(layout) {}
+  MapPool(const MapPool&) = delete;
+  MapPool& operator=(const MapPool&) = delete;
+
+  struct Loan {
+    kernels::Map map;
+    std::unique_ptr<Buffer> memory;
+  };
+  Loan take();
+  void give_back(Loan loan);
+  int64_t peak() const { return peak_; }
+
+ private:
+  MapLayout layout_;
+  std::vector<std::unique_ptr<Buffer>> free_;
+  int64_t out_ = 0;
+  int64_t peak_ = 0;
+};
+
+// The buffers of a result, `positions` beside them, and its rows as maps.
+struct ResultRows {
+  MapLayout layout;
+  BufferPtr positions;  // int16 (T, 2, h, w)
+
+  // Allocates what the options ask for.
+  static ResultRows allocate(const AccumulateOptions& options, AccumulateResult& result);
+  kernels::Map row(const AccumulateResult& result, int64_t t) const;
+  // Repeats row `from` as row `to` (a frame asked for twice).
+  void copy(const AccumulateResult& result, int64_t from, int64_t to) const;
+};
+
+}  // namespace cvdecode

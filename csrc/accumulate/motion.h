@@ -1,0 +1,54 @@
+// What accumulation asks of a stream: pictures by decode number, their motion, residual, pixels.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "frame/frame_index.h"
+#include "frame/planes.h"
+
+namespace cvdecode {
+
+struct MotionPicture {
+  int32_t presentation = -1;  // presentation index, -1 = not presented
+  int64_t time = 0;           // rank in output order over all pictures, presented or not
+  int32_t segment = 0;
+  FrameType type = FrameType::kUnknown;
+  bool all_intra = false;     // every slice is I
+  bool is_reference = false;  // some later picture may refer to it
+};
+
+// Planes of one picture at coded size (rgb at display size), laid out as in Clip; null where not
+// asked for. kRefPicture holds decode numbers of this provider. Valid only inside the sink.
+struct MotionView {
+  const int16_t* mv = nullptr;
+  const int32_t* ref_picture = nullptr;
+  const uint8_t* mb_type = nullptr;  // may be null even when asked for: then `lost` decides
+  bool lost = false;                 // the whole picture
+  const int16_t* residual_y = nullptr;
+  const int16_t* residual_uv = nullptr;
+  const uint8_t* rgb = nullptr;
+};
+
+// Used by one thread at a time. Pictures are named by decode number: a reference of picture n has
+// a number below n.
+class MotionProvider {
+ public:
+  using Sink = std::function<void(int32_t picture, const MotionView& view)>;
+
+  virtual ~MotionProvider() = default;
+  virtual int32_t picture_count() const = 0;
+  virtual MotionPicture picture(int32_t number) const = 0;
+  // Decode number of a presented picture, -1 = not here.
+  virtual int32_t find(int64_t presentation) const = 0;
+  virtual Geometry geometry(int32_t segment) const = 0;
+  // False where reading a picture means decoding all before it: then pictures that will probably
+  // be needed are asked for in the same call.
+  virtual bool random_access() const = 0;
+  // Hands every picture to `sink` once, in ascending order. `pictures` ascend and lie in one
+  // segment. Throws kPlaneUnavailable when a plane cannot be had.
+  virtual void read(std::span<const int32_t> pictures, PlaneMask planes, const Sink& sink) = 0;
+};
+
+}  // namespace cvdecode

@@ -1,0 +1,227 @@
+// accumulate() for Python: options in, a dict of arrays over C++ memory out. Python crops and
+// names.
+#include "bind/bind_accumulate.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "accumulate/accumulate.h"
+#include "accumulate/arrays.h"
+#include "base/error.h"
+#include "bind/bind.h"
+
+namespace py = pybind11;
+
+namespace cvdecode::bind {
+namespace {
+
+// An array over a buffer, which it keeps alive.
+template <typename T>
+py::object wrap(const BufferPtr& buffer, std::vector<py::ssize_t> shape) {
+  if (buffer == nullptr) return py::none();
+  auto owner =
+      py::capsule(new BufferPtr(buffer), [](void* p) { delete static_cast<BufferPtr*>(p); });
+  return py::array_t<T>(std::move(shape), static_cast<const T*>(buffer->data()), owner);
+}
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+// The rows of one plane: checks the shape, gives null for None.
+template <typename T>
+class Rows {
+ public:
+  Rows(const py::object& object, const char* name, py::ssize_t rows, size_t row_elements) {
+    if (object.is_none()) return;
+    array_ = py::cast<py::array>(object);
+    if (!py::isinstance<Array<T>>(array_)) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  std::string(name) + " must be C-contiguous and of the dtype of its plane");
+    }
+    if (array_.ndim() < 1 || array_.shape(0) != rows ||
+        static_cast<size_t>(array_.size()) != static_cast<size_t>(rows) * row_elements) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  std::string(name) + " does not have the shape that its frames and size ask for");
+    }
+    data_ = static_cast<const T*>(array_.data());
+    row_elements_ = row_elements;
+  }
+  const T* row(size_t t) const { return data_ == nullptr ? nullptr : data_ + t * row_elements_; }
+  const T* data() const { return data_; }
+
+ private:
+  py::array array_;  // keeps the memory
+  const T* data_ = nullptr;
+  size_t row_elements_ = 0;
+};
+
+template <typename E>
+E pick(const py::dict& options, const char* key,
+       std::initializer_list<std::pair<const char*, E>> of, E absent) {
+  if (!options.contains(key)) return absent;
+  const py::object value = options[key];
+  std::string allowed;
+  for (const auto& [name, result] : of) {
+    const std::string word = name;
+    if (word == "None" ? value.is_none()
+                       : py::isinstance<py::str>(value) && py::cast<std::string>(value) == word) {
+      return result;
+    }
+    allowed += (allowed.empty() ? "" : ", ") + (word == "None" ? word : "\"" + word + "\"");
+  }
+  throw Error(ErrorKind::kInvalidArgument, std::string(key) + " must be one of " + allowed +
+                                               ", not " + std::string(py::repr(value)));
+}
+
+template <typename T>
+T value_of(const py::dict& options, const char* key, T absent) {
+  if (!options.contains(key) || options[key].is_none()) return absent;
+  return py::cast<T>(options[key]);
+}
+
+py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
+                           const py::dict& options) {
+  if (size.size() != 7 || size[0] <= 0 || size[1] <= 0 || size[0] % 16 != 0 || size[1] % 16 != 0) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "size must be (coded_width, coded_height, left, top, right, bottom, "
+                "chroma_format_idc) with coded sizes that are multiples of 16");
+  }
+  Geometry g;
+  g.coded_width = size[0];
+  g.coded_height = size[1];
+  g.crop_left = size[2];
+  g.crop_top = size[3];
+  g.crop_right = size[4];
+  g.crop_bottom = size[5];
+  g.chroma_format_idc = size[6];
+  if (size[2] < 0 || size[3] < 0 || size[4] < 0 || size[5] < 0 || g.width() <= 0 ||
+      g.height() <= 0) {
+    throw Error(ErrorKind::kInvalidArgument, "the crop leaves nothing of the picture");
+  }
+  const auto get = [&](const char* name) -> py::object {
+    return planes.contains(name) ? py::object(planes[name]) : py::object(py::none());
+  };
+  const auto frames = static_cast<py::ssize_t>(py::len(get("presentation")));
+  const auto cells = static_cast<size_t>(g.w4()) * static_cast<size_t>(g.h4());
+  const auto cells16 = static_cast<size_t>(g.w16()) * static_cast<size_t>(g.h16());
+  const auto luma = static_cast<size_t>(g.coded_width) * static_cast<size_t>(g.coded_height);
+  const auto display = static_cast<size_t>(g.width()) * static_cast<size_t>(g.height());
+  const Rows<int64_t> presentation(get("presentation"), "presentation", frames, 1);
+  const Rows<int64_t> time(get("time"), "time", frames, 1);
+  const Rows<int64_t> decode(get("decode"), "decode", frames, 1);
+  const Rows<uint8_t> type(get("type"), "type", frames, 1);
+  const Rows<uint8_t> all_intra(get("all_intra"), "all_intra", frames, 1);
+  const Rows<uint8_t> is_reference(get("is_reference"), "is_reference", frames, 1);
+  const Rows<uint8_t> lost(get("lost"), "lost", frames, 1);
+  const Rows<int16_t> mv(get("mv"), "mv", frames, 4 * cells);
+  const Rows<int16_t> ref(get("ref"), "ref", frames, 2 * cells);
+  const Rows<int32_t> ref_picture(get("ref_picture"), "ref_picture", frames, 2 * cells);
+  const Rows<uint8_t> mb_type(get("mb_type"), "mb_type", frames, cells16);
+  const Rows<int16_t> residual_y(get("residual_y"), "residual_y", frames, luma);
+  const Rows<int16_t> residual_uv(get("residual_uv"), "residual_uv", frames, luma / 2);
+  const py::object rgb_object = get("rgb");
+  const auto rgb_rows = rgb_object.is_none() ? 0 : static_cast<py::ssize_t>(py::len(rgb_object));
+  const Rows<uint8_t> rgb(rgb_object, "rgb", rgb_rows, 3 * display);
+  const Rows<int64_t> rgb_row(get("rgb_row"), "rgb_row", frames, 1);
+
+  std::vector<ArrayRow> rows(static_cast<size_t>(frames));
+  for (size_t t = 0; t < rows.size(); ++t) {
+    ArrayRow& row = rows[t];
+    row.picture.presentation = static_cast<int32_t>(presentation.data()[t]);
+    row.picture.time = time.data() == nullptr ? -1 : time.data()[t];
+    row.picture.type =
+        type.data() == nullptr ? FrameType::kUnknown : static_cast<FrameType>(type.data()[t]);
+    row.picture.all_intra = all_intra.data() != nullptr && all_intra.data()[t] != 0;
+    row.picture.is_reference = is_reference.data() == nullptr || is_reference.data()[t] != 0;
+    row.lost = lost.data() != nullptr && lost.data()[t] != 0;
+    row.decode = decode.data() == nullptr ? -1 : decode.data()[t];
+    row.mv = mv.row(t);
+    row.ref = ref.row(t);
+    row.ref_picture = ref_picture.row(t);
+    row.mb_type = mb_type.row(t);
+    row.residual_y = residual_y.row(t);
+    row.residual_uv = residual_uv.row(t);
+    const int64_t at = rgb_row.data() == nullptr ? static_cast<int64_t>(t) : rgb_row.data()[t];
+    if (at >= 0 && at < rgb_rows) row.rgb = rgb.row(static_cast<size_t>(at));
+  }
+  const AccumulateOptions parsed = accumulate_options(options);
+  AccumulateResult result;
+  {
+    py::gil_scoped_release release;
+    ArrayProvider provider(g, std::move(rows));
+    result = accumulate(provider, parsed);
+  }
+  return accumulate_result(result);
+}
+
+}  // namespace
+
+AccumulateOptions accumulate_options(const py::dict& options) {
+  AccumulateOptions o;
+  o.frames = value_of<std::vector<int64_t>>(options, "frames", {});
+  if (options.contains("anchors") && !options["anchors"].is_none()) {
+    o.has_anchors = true;
+    o.anchors = py::cast<std::vector<int64_t>>(options["anchors"]);
+  }
+  o.select =
+      pick<Select>(options, "select", {{"nearest", Select::kNearest}, {"list0", Select::kList0}},
+                   Select::kNearest);
+  o.intra = pick<IntraPolicy>(options, "intra",
+                              {{"stop", IntraPolicy::kStop}, {"coviar", IntraPolicy::kCoviar}},
+                              IntraPolicy::kStop);
+  o.cross = pick<Cross>(options, "cross", {{"follow", Cross::kFollow}, {"mask", Cross::kMask}},
+                        Cross::kFollow);
+  o.residual = pick<ResidualKind>(options, "residual",
+                                  {{"None", ResidualKind::kNone},
+                                   {"coded", ResidualKind::kCoded},
+                                   {"recon_diff", ResidualKind::kReconDiff}},
+                                  ResidualKind::kNone);
+  o.grid = value_of<int>(options, "grid", 1);
+  o.one_step = value_of<bool>(options, "one_step", false);
+  o.per_frame = value_of<bool>(options, "per_frame", false);
+  o.count_hops = value_of<bool>(options, "count_hops", false);
+  o.coviar = value_of<bool>(options, "coviar", false);
+  o.residual_budget = value_of<int64_t>(options, "residual_budget", o.residual_budget);
+  if (value_of<bool>(options, "scalar", false)) o.kernels = &kernels::trace_scalar();
+  return o;
+}
+
+py::dict accumulate_result(const AccumulateResult& r) {
+  const auto t = static_cast<py::ssize_t>(r.frames);
+  const py::ssize_t h = r.geometry.coded_height / r.grid;
+  const py::ssize_t w = r.geometry.coded_width / r.grid;
+  py::dict out;
+  out["displacement"] = r.displacement_per_frame != nullptr
+                            ? wrap<float>(r.displacement_per_frame, {t, 2, h, w})
+                            : wrap<int16_t>(r.displacement, {t, 2, h, w});
+  out["anchor"] = wrap<int32_t>(r.anchor, {t, h, w});
+  out["mask"] = wrap<uint8_t>(r.mask, {t, h, w});
+  out["hops"] = wrap<uint16_t>(r.hops, {t, h, w});
+  out["residual_y"] = wrap<int16_t>(r.residual_y, {t, h, w});
+  out["residual_uv"] = wrap<int16_t>(r.residual_uv, {t, 2, h / 2, w / 2});
+  out["mask_uv"] = wrap<uint8_t>(r.mask_uv, {t, h / 2, w / 2});
+  out["residual"] = wrap<int16_t>(r.residual, {t, 3, r.geometry.height(), r.geometry.width()});
+  out["size"] = py::make_tuple(r.geometry.coded_width, r.geometry.coded_height,
+                               r.geometry.crop_left, r.geometry.crop_top, r.geometry.crop_right,
+                               r.geometry.crop_bottom, r.geometry.chroma_format_idc);
+  py::dict stats;
+  stats["saturated"] = r.stats.saturated;
+  stats["pictures_read"] = r.stats.pictures_read;
+  stats["pictures_traced"] = r.stats.pictures_traced;
+  stats["peak_maps"] = r.stats.peak_maps;
+  out["stats"] = stats;
+  return out;
+}
+
+void register_accumulate(py::module_& m) {
+  m.def("accumulate_arrays", &accumulate_arrays, py::arg("size"), py::arg("planes"),
+        py::arg("options"), "accumulate() over arrays in memory.");
+}
+
+}  // namespace cvdecode::bind

@@ -1,0 +1,84 @@
+// One hop of the back-trace (CONTRACT section 5): from the maps of the references to the map of
+// one picture. Raw pointers only; every build (scalar, SIMD, CUDA) fills the same table.
+#pragma once
+
+#include <cstdint>
+
+namespace cvdecode::kernels {
+
+// What Map::mask holds. The numbers are public.
+enum Mask : uint8_t {
+  kMaskAnchor = 0,      // the trace ended at an anchor
+  kMaskIntraBlock = 1,  // ... in an intra block of a P or B picture
+  kMaskBroken = 2,      // ... where nothing is known: a lost or missing picture
+  kMaskCut = 3,         // ... where cross="mask" cut it
+  kMaskPassed = 4,      // ... at the first picture at or before the wanted anchor's time
+};
+
+// Where the trace of a block goes. Values >= 0 index TraceJob::sources.
+inline constexpr int32_t kSourceStop = -1;    // it ends here: intra block
+inline constexpr int32_t kSourceBroken = -2;  // it ends in nothing: mask 2
+inline constexpr int32_t kSourceCut = -3;     // it is cut: mask 3
+
+// The one predictor of a 4x4 luma block that the selector took.
+struct BlockMotion {
+  int16_t x = 0;  // quarter luma samples, source = here + (x, y) / 4
+  int16_t y = 0;
+  int32_t source = kSourceStop;
+};
+
+// The planes of one map, each width x height of its grid without padding; null = not carried.
+// Chroma planes are (width / 2) x (height / 2).
+struct Map {
+  int16_t* x = nullptr;      // displacement, here minus source, quarter luma samples
+  int16_t* y = nullptr;      //
+  int32_t* end = nullptr;    // the picture in which the trace ended
+  uint8_t* mask = nullptr;   // Mask
+  int16_t* at_x = nullptr;   // the sample of that picture: pi applied hop by hop
+  int16_t* at_y = nullptr;   //
+  uint16_t* hops = nullptr;  // steps taken, saturating
+  int16_t* residual_y = nullptr;
+  int16_t* residual_u = nullptr;
+  int16_t* residual_v = nullptr;
+  uint8_t* mask_uv = nullptr;  // Mask on the chroma grid, whose traces differ from luma's
+};
+
+// A reference: a map computed before, or a picture in which every trace ends.
+struct Source {
+  Map map;              // valid where is_end is false
+  bool is_end = false;  // displacement, residual, hops 0; position = the sample asked for
+  int32_t end = 0;      // where is_end
+  uint8_t mask = kMaskAnchor;
+};
+
+struct TraceJob {
+  int width = 0;                        // coded luma samples, multiple of 16
+  int height = 0;                       // coded luma samples, multiple of 16
+  const BlockMotion* blocks = nullptr;  // (height / 4) x (width / 4)
+  const Source* sources = nullptr;
+  int32_t here = 0;  // what `end` says of traces that end in this picture
+  // What was added to the prediction in this picture, coded size; null = not carried.
+  const int16_t* residual_y = nullptr;
+  const int16_t* residual_u = nullptr;
+  const int16_t* residual_v = nullptr;
+  Map out;
+};
+
+// Each returns how many sums were clipped to int16.
+struct TraceKernels {
+  int64_t (*pixels)(const TraceJob& job);  // luma grid: x, y, end, mask, at_*, hops, residual_y
+  int64_t (*chroma)(const TraceJob& job);  // chroma grid: residual_u, residual_v, mask_uv
+  // grid=4: a map has one cell per 4x4 block; x, y, end, mask, hops.
+  int64_t (*blocks)(const TraceJob& job);
+  const char* name;
+};
+
+// The slow, plain definition.
+const TraceKernels& trace_scalar();
+// The fastest that this CPU runs.
+const TraceKernels& trace_best();
+
+// Writes the map of a picture in which every trace ends.
+void fill_end(const Map& map, int width, int height, int32_t end, uint8_t mask);
+
+}  // namespace cvdecode::kernels

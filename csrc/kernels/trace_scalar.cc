@@ -1,0 +1,204 @@
+// The reference build of the trace: one pixel at a time, nothing clever. Every other build is
+// tested against it, and it against a literal NumPy version of CONTRACT section 5.
+#include <algorithm>
+#include <cstddef>
+
+#include "kernels/trace.h"
+#include "kernels/trace_pixel.h"
+
+namespace cvdecode::kernels {
+namespace {
+
+// What a cell of the new map takes over from where its vector points.
+struct Arrival {
+  int x = 0, y = 0;  // displacement so far
+  int32_t end = -1;
+  uint8_t mask = kMaskBroken;
+  int16_t at_x = 0, at_y = 0;
+  uint16_t hops = 0;
+};
+
+// The cell (x, y) of a source, whose grid is `stride` cells wide.
+Arrival arrive(const Source& source, int x, int y, int stride) {
+  Arrival a;
+  if (source.is_end) {
+    a.end = source.end;
+    a.mask = source.mask;
+    a.at_x = static_cast<int16_t>(x);
+    a.at_y = static_cast<int16_t>(y);
+    return a;
+  }
+  const auto at = static_cast<size_t>(y) * static_cast<size_t>(stride) + static_cast<size_t>(x);
+  const Map& map = source.map;
+  a.x = map.x[at];
+  a.y = map.y[at];
+  a.end = map.end[at];
+  a.mask = map.mask[at];
+  if (map.at_x != nullptr) {
+    a.at_x = map.at_x[at];
+    a.at_y = map.at_y[at];
+  }
+  if (map.hops != nullptr) a.hops = map.hops[at];
+  return a;
+}
+
+// Writes cell `at`; `arrival` is null where the trace does not leave this picture.
+int64_t write_cell(const TraceJob& job, const BlockMotion& block, const Arrival* arrival, int x,
+                   int y, size_t at) {
+  const Map& out = job.out;
+  int64_t clipped = 0;
+  int16_t dx = 0, dy = 0, at_x = static_cast<int16_t>(x), at_y = static_cast<int16_t>(y);
+  int32_t end = job.here;
+  uint8_t mask = kMaskIntraBlock;
+  uint16_t hops = 0;
+  if (arrival != nullptr) {
+    mask = arrival->mask;
+    end = arrival->end;
+    if (!is_void(mask)) {
+      dx = step_displacement(arrival->x, block.x, clipped);
+      dy = step_displacement(arrival->y, block.y, clipped);
+      at_x = arrival->at_x;
+      at_y = arrival->at_y;
+      hops = step_hops(arrival->hops);
+    }
+  } else if (block.source != kSourceStop) {
+    mask = block.source == kSourceCut ? kMaskCut : kMaskBroken;
+  }
+  if (is_void(mask)) {
+    end = -1;
+    at_x = at_y = 0;
+  }
+  out.x[at] = dx;
+  out.y[at] = dy;
+  out.end[at] = end;
+  out.mask[at] = mask;
+  if (out.at_x != nullptr) {
+    out.at_x[at] = at_x;
+    out.at_y[at] = at_y;
+  }
+  if (out.hops != nullptr) out.hops[at] = hops;
+  return clipped;
+}
+
+int64_t trace_pixels(const TraceJob& job) {
+  int64_t clipped = 0;
+  const auto stride = static_cast<size_t>(job.width);
+  for (int y = 0; y < job.height; ++y) {
+    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 4) * (job.width / 4);
+    for (int x = 0; x < job.width; ++x) {
+      const BlockMotion& block = row[x / 4];
+      const size_t at = static_cast<size_t>(y) * stride + static_cast<size_t>(x);
+      int residual = 0;
+      if (block.source >= 0) {
+        const Source& source = job.sources[block.source];
+        const int sx = source_luma(x, block.x, job.width);
+        const int sy = source_luma(y, block.y, job.height);
+        const Arrival arrival = arrive(source, sx, sy, job.width);
+        clipped += write_cell(job, block, &arrival, x, y, at);
+        if (!source.is_end && job.out.residual_y != nullptr) {
+          residual =
+              source.map.residual_y[static_cast<size_t>(sy) * stride + static_cast<size_t>(sx)];
+        }
+      } else {
+        write_cell(job, block, nullptr, x, y, at);
+      }
+      if (job.out.residual_y != nullptr) {
+        const bool adds = block.source >= 0 && !is_void(job.out.mask[at]);
+        job.out.residual_y[at] =
+            adds ? step_residual(residual, job.residual_y[at], clipped) : int16_t{0};
+      }
+    }
+  }
+  return clipped;
+}
+
+int64_t trace_chroma(const TraceJob& job) {
+  int64_t clipped = 0;
+  const int width = job.width / 2;
+  const int height = job.height / 2;
+  for (int y = 0; y < height; ++y) {
+    // A 4x4 luma block is 2x2 chroma samples.
+    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 2) * (job.width / 4);
+    for (int x = 0; x < width; ++x) {
+      const BlockMotion& block = row[x / 2];
+      const size_t at =
+          static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+      uint8_t mask = kMaskIntraBlock;
+      int u = 0, v = 0;
+      if (block.source >= 0) {
+        const Source& source = job.sources[block.source];
+        if (source.is_end) {
+          mask = source.mask;
+        } else {
+          const size_t from =
+              static_cast<size_t>(source_chroma(y, block.y, height)) * static_cast<size_t>(width) +
+              static_cast<size_t>(source_chroma(x, block.x, width));
+          mask = source.map.mask_uv[from];
+          u = source.map.residual_u[from];
+          v = source.map.residual_v[from];
+        }
+      } else if (block.source != kSourceStop) {
+        mask = block.source == kSourceCut ? kMaskCut : kMaskBroken;
+      }
+      const bool adds = block.source >= 0 && !is_void(mask);
+      job.out.mask_uv[at] = mask;
+      job.out.residual_u[at] = adds ? step_residual(u, job.residual_u[at], clipped) : int16_t{0};
+      job.out.residual_v[at] = adds ? step_residual(v, job.residual_v[at], clipped) : int16_t{0};
+    }
+  }
+  return clipped;
+}
+
+int64_t trace_blocks(const TraceJob& job) {
+  int64_t clipped = 0;
+  const int width = job.width / 4;
+  const int height = job.height / 4;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const size_t at =
+          static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+      const BlockMotion& block = job.blocks[at];
+      if (block.source >= 0) {
+        const Arrival arrival =
+            arrive(job.sources[block.source], source_block(x, block.x, job.width),
+                   source_block(y, block.y, job.height), width);
+        clipped += write_cell(job, block, &arrival, x, y, at);
+      } else {
+        write_cell(job, block, nullptr, x, y, at);
+      }
+    }
+  }
+  return clipped;
+}
+
+}  // namespace
+
+const TraceKernels& trace_best() { return trace_scalar(); }
+
+const TraceKernels& trace_scalar() {
+  static constexpr TraceKernels kTable = {trace_pixels, trace_chroma, trace_blocks, "scalar"};
+  return kTable;
+}
+
+void fill_end(const Map& map, int width, int height, int32_t end, uint8_t mask) {
+  const size_t cells = static_cast<size_t>(width) * static_cast<size_t>(height);
+  std::fill_n(map.x, cells, int16_t{0});
+  std::fill_n(map.y, cells, int16_t{0});
+  std::fill_n(map.end, cells, end);
+  std::fill_n(map.mask, cells, mask);
+  if (map.hops != nullptr) std::fill_n(map.hops, cells, uint16_t{0});
+  if (map.at_x != nullptr) {
+    for (size_t i = 0; i < cells; ++i) {
+      map.at_x[i] = static_cast<int16_t>(i % static_cast<size_t>(width));
+      map.at_y[i] = static_cast<int16_t>(i / static_cast<size_t>(width));
+    }
+  }
+  if (map.residual_y != nullptr) std::fill_n(map.residual_y, cells, int16_t{0});
+  if (map.residual_u != nullptr) {
+    std::fill_n(map.residual_u, cells / 4, int16_t{0});
+    std::fill_n(map.residual_v, cells / 4, int16_t{0});
+    std::fill_n(map.mask_uv, cells / 4, mask);
+  }
+}
+
+}  // namespace cvdecode::kernels
