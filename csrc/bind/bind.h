@@ -6,7 +6,7 @@
 namespace cvdecode::bind {
 
 void register_errors(pybind11::module_& m);
-void register_buffers(pybind11::module_& m);  // live-allocation counters
+void register_buffers(pybind11::module_& m);     // live-allocation counters
 void register_libav_test(pybind11::module_& m);  // private: the libav backend without a file
 void register_accumulate(pybind11::module_& m);
 
