@@ -140,6 +140,7 @@ void LibavSession::restart(int32_t start) {
   if (start_ >= 0 || start > 0) ++stats_.seeks;
   if (!fresh_ || exhausted_) decoder_.flush();
   in_flight_.clear();
+  stash_.clear();
   start_ = start;
   next_packet_ = std::max<int64_t>(picture(start).first_packet, 0);
   if (start == 0) next_packet_ = 0;  // parameter sets may come in packets of their own
@@ -201,10 +202,7 @@ void LibavSession::feed(int64_t number, Wanted& wanted) {
       !carries_parameters(traits_.family, info_.nal_length_size, packet)) {
     return;
   }
-  for (int32_t n = first_picture_from(number);
-       n < picture_count() && picture(n).first_packet == number; ++n) {
-    in_flight_.push_back({n, fed_, {}});
-  }
+  enter(number);
   ++fed_;
   fresh_ = false;
   if (packet.data.empty()) return;
@@ -241,27 +239,50 @@ void LibavSession::receive(Wanted& wanted, bool flushed) {
   }
 }
 
+// The pictures of a packet go into the decoder.
+void LibavSession::enter(int64_t number) {
+  if (traits_.family == CodecFamily::kMpeg4 && packs_pictures_) return enter_packed(number);
+  for (int32_t n = first_picture_from(number);
+       n < picture_count() && picture(n).first_packet == number; ++n) {
+    in_flight_.push_back({n, number, fed_, {}});
+  }
+}
+
+// Packed B-VOPs: libavcodec decodes one VOP for each packet. What follows it in the packet is kept,
+// if it is an I- or B-VOP, and decoded at the next packet, which ought to be an empty VOP; then the
+// VOP of that packet, if any, is kept in turn.
+void LibavSession::enter_packed(int64_t number) {
+  const bool had_stash = !stash_.empty();
+  for (InFlight& f : in_flight_) {
+    if (had_stash && f.picture == stash_.front()) f.tag = number;
+  }
+  stash_.clear();
+  bool first = true;
+  for (int32_t n = first_picture_from(number);
+       n < picture_count() && picture(n).first_packet == number; ++n) {
+    const bool now = first && !had_stash;
+    in_flight_.push_back({n, now ? number : -1, fed_, {}});
+    if (!now) stash_.push_back(n);
+    first = false;
+  }
+  if (!stash_.empty() && picture(stash_.front()).type == FrameType::kP) stash_.clear();
+}
+
 // Which of the pictures inside the decoder the frame is: an index into in_flight_, -1 = none.
 int LibavSession::match(const AVFrame& frame) const {
-  const bool mpeg4 = traits_.family == CodecFamily::kMpeg4;
-  auto contradicts = [&](const Picture& p) {
-    return mpeg4 && packs_pictures_ &&
-           (frame.pict_type == AV_PICTURE_TYPE_B) != (p.type == FrameType::kB);
+  const bool packed = traits_.family == CodecFamily::kMpeg4 && packs_pictures_;
+  auto fits = [&](const Picture& p) {
+    return !packed || (frame.pict_type == AV_PICTURE_TYPE_B) == (p.type == FrameType::kB);
   };
   for (size_t i = 0; i < in_flight_.size(); ++i) {
-    const Picture& p = picture(in_flight_[i].picture);
-    if (p.first_packet <= frame.pts && frame.pts <= p.last_packet && !contradicts(p)) {
+    if (in_flight_[i].tag == frame.pts && fits(picture(in_flight_[i].picture))) {
       return static_cast<int>(i);
     }
   }
-  if (!mpeg4 || !packs_pictures_) return -1;
-  // Packed B-VOPs: libavcodec keeps what follows the first VOP of a packet and decodes it when the
-  // next packet, an empty VOP, comes; the frame then carries that packet's number.
+  // A frame that began in its second packet, because the first was lost.
   for (size_t i = 0; i < in_flight_.size(); ++i) {
-    const int32_t n = in_flight_[i].picture;
-    const Picture& p = picture(n);
-    if (n > 0 && picture(n - 1).first_packet == p.first_packet && p.first_packet < frame.pts &&
-        !contradicts(p)) {
+    const Picture& p = picture(in_flight_[i].picture);
+    if (p.first_packet <= frame.pts && frame.pts <= p.last_packet && fits(p)) {
       return static_cast<int>(i);
     }
   }
@@ -293,7 +314,11 @@ void LibavSession::on_frame(AVFrame* frame, Wanted& wanted, bool flushed) {
 void LibavSession::give_up(size_t in_flight, Wanted& wanted) {
   InFlight f = std::move(in_flight_[in_flight]);
   in_flight_.erase(in_flight_.begin() + static_cast<ptrdiff_t>(in_flight));
-  if (f.problem.empty()) f.problem = "libavcodec gave no frame for this picture";
+  if (f.problem.empty() && f.tag < 0) {
+    f.problem = "libavcodec drops a VOP that shares its packet when no empty VOP follows";
+  } else if (f.problem.empty()) {
+    f.problem = "libavcodec gave no frame for this picture";
+  }
   wanted.give({f.picture, nullptr, false, std::move(f.problem)});
 }
 

@@ -45,6 +45,7 @@ class LibavSession {
  private:
   struct InFlight {  // given to the decoder, not out yet
     int32_t picture = 0;
+    int64_t tag = 0;     // the packet at which the decoder turns to it, -1 = never
     int64_t fed_at = 0;  // packets fed before it
     std::string problem;
   };
@@ -66,6 +67,8 @@ class LibavSession {
   bool can_skip(int64_t packet, const Wanted& wanted) const;
   void step(Wanted& wanted);
   void feed(int64_t number, Wanted& wanted);
+  void enter(int64_t number);
+  void enter_packed(int64_t number);
   void drain(Wanted& wanted);
   void receive(Wanted& wanted, bool flushed);
   void on_frame(AVFrame* frame, Wanted& wanted, bool flushed);
@@ -87,6 +90,7 @@ class LibavSession {
   bool fresh_ = true;       // nothing was fed since the last flush
   bool exhausted_ = false;  // drained at the end of the stream
   std::vector<InFlight> in_flight_;
+  std::vector<int32_t> stash_;  // packed MPEG-4: pictures that libavcodec keeps for the next packet
   std::deque<Ready> ready_;
 };
 
