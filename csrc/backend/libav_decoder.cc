@@ -61,7 +61,12 @@ LibavDecoder::LibavDecoder(const StreamInfo& info, const DecoderOptions& options
   ctx->max_pixels = options.max_pixels;
   if (options.vectors) ctx->export_side_data |= AV_CODEC_EXPORT_DATA_MVS;
   if (options.qp) ctx->export_side_data |= AV_CODEC_EXPORT_DATA_VIDEO_ENC_PARAMS;
-  if (!options.pixels) ctx->skip_loop_filter = AVDISCARD_ALL;
+  if (!options.pixels) {
+    // Neither changes vectors or QPs. lowres would save more, but it switches error concealment
+    // off, and with it the only sign that a frame is damaged.
+    ctx->skip_loop_filter = AVDISCARD_ALL;
+    ctx->skip_idct = AVDISCARD_ALL;
+  }
 
   const int code = avcodec_open2(ctx, codec, nullptr);
   if (code == AVERROR(ENOMEM)) throw av::make_error(code, info.path + ": opening " + codec->name);

@@ -27,16 +27,45 @@ int16_t quarter(int32_t motion, int scale) {
   return static_cast<int16_t>(std::clamp(q, -32768, 32767));
 }
 
+// Cells of a 4x4 grid that one block covers, clipped to the grid.
+struct Cells {
+  int x0, y0, x1, y1;
+};
+
+// Macroblocks and their halves are 4 or 2 cells wide: one store for each of their rows.
 template <typename T>
-void fill_block(T* plane, int stride, int x0, int y0, int x1, int y1, T value) {
-  T* p = plane + static_cast<ptrdiff_t>(y0) * stride + x0;
-  if (x1 - x0 == 4) {  // the common macroblock width: one store each row
-    for (int y = y0; y < y1; ++y, p += stride) std::fill_n(p, 4, value);
-  } else if (x1 - x0 == 2) {
-    for (int y = y0; y < y1; ++y, p += stride) std::fill_n(p, 2, value);
+[[gnu::always_inline]] inline void fill_block(T* plane, int stride, const Cells& c, T value) {
+  T* p = plane + static_cast<ptrdiff_t>(c.y0) * stride + c.x0;
+  const T row[4] = {value, value, value, value};
+  const int width = c.x1 - c.x0;
+  if (width == 4) {
+    for (int y = c.y0; y < c.y1; ++y, p += stride) std::memcpy(p, row, 4 * sizeof(T));
+  } else if (width == 2) {
+    for (int y = c.y0; y < c.y1; ++y, p += stride) std::memcpy(p, row, 2 * sizeof(T));
   } else {
-    for (int y = y0; y < y1; ++y, p += stride) std::fill_n(p, x1 - x0, value);
+    for (int y = c.y0; y < c.y1; ++y, p += stride) std::fill_n(p, width, value);
   }
+}
+
+// dst is the centre of the block. Blocks of macroblocks that stick out of the grid (libavcodec
+// rounds interlaced heights up to 32) are clipped to it; the result may be empty.
+[[gnu::always_inline]] inline Cells cells_of(const AVMotionVector& v, int w4, int h4) {
+  const int left = v.dst_x - (v.w >> 1);
+  const int top = v.dst_y - (v.h >> 1);
+  return {std::clamp(left >> 2, 0, w4), std::clamp(top >> 2, 0, h4),
+          std::clamp((left + v.w) >> 2, 0, w4), std::clamp((top + v.h) >> 2, 0, h4)};
+}
+
+// Which lists have a vector for every cell: their planes need not be cleared before. libavcodec
+// exports macroblock by macroblock, so the blocks of one list never overlap.
+std::array<bool, 2> covered_lists(std::span<const AVMotionVector> vectors, int w4, int h4) {
+  std::array<int64_t, 2> cells{};
+  for (const AVMotionVector& v : vectors) {
+    const Cells c = cells_of(v, w4, h4);
+    cells[v.source > 0 ? 1 : 0] += static_cast<int64_t>(c.x1 - c.x0) * (c.y1 - c.y0);
+  }
+  const int64_t all = static_cast<int64_t>(w4) * h4;
+  return {cells[0] == all, cells[1] == all};
 }
 
 MbType type_of(const AVMotionVector& v, CodecFamily family) {
@@ -100,56 +129,52 @@ void fill_motion(const AVFrame& frame, CodecFamily family, const References& ref
   const int w4 = g.w4();
   const int h4 = g.h4();
   const int w16 = g.w16();
-  const ptrdiff_t cells = static_cast<ptrdiff_t>(w4) * h4;
+  const auto cells = static_cast<size_t>(w4) * static_cast<size_t>(h4);
   int16_t* mv = has(planes, Plane::kMv) ? clip.row<int16_t>(Plane::kMv, row) : nullptr;
   int16_t* ref = has(planes, Plane::kRef) ? clip.row<int16_t>(Plane::kRef, row) : nullptr;
   int32_t* ref_picture =
       has(planes, Plane::kRefPicture) ? clip.row<int32_t>(Plane::kRefPicture, row) : nullptr;
   uint8_t* mb_type = has(planes, Plane::kMbType) ? clip.row<uint8_t>(Plane::kMbType, row) : nullptr;
+  // libavcodec does not keep the vectors of MPEG-4 B-VOPs; what it exports for them is zero.
+  const bool unknown = family == CodecFamily::kMpeg4 && frame.pict_type == AV_PICTURE_TYPE_B;
+  const std::span<const AVMotionVector> vectors = vectors_of(frame);
 
-  if (mv != nullptr) std::memset(mv, 0, plane_row_bytes(g, Plane::kMv));
-  if (ref != nullptr) std::memset(ref, 0, plane_row_bytes(g, Plane::kRef));
-  if (ref_picture != nullptr) std::fill_n(ref_picture, 2 * cells, kRefPictureUnused);
+  // Rows may hold an earlier batch. Where vectors leave no gap, nothing needs clearing.
+  const std::array<bool, 2> covered = covered_lists(vectors, w4, h4);
+  for (size_t list = 0; list < 2; ++list) {
+    if (mv != nullptr && (unknown || !covered[list])) {
+      std::fill_n(mv + list * 2 * cells, 2 * cells, int16_t{0});
+    }
+    if (covered[list]) continue;
+    if (ref != nullptr) std::fill_n(ref + list * cells, cells, kRefUnused);
+    if (ref_picture != nullptr) std::fill_n(ref_picture + list * cells, cells, kRefPictureUnused);
+  }
   if (mb_type != nullptr) {
     std::memset(mb_type, static_cast<int>(MbType::kIntraUnknown),
                 plane_row_bytes(g, Plane::kMbType));
   }
 
-  // libavcodec does not keep the vectors of MPEG-4 B-VOPs; what it exports for them is zero.
-  const bool unknown = family == CodecFamily::kMpeg4 && frame.pict_type == AV_PICTURE_TYPE_B;
-
-  for (const AVMotionVector& v : vectors_of(frame)) {
+  for (const AVMotionVector& v : vectors) {
+    const Cells c = cells_of(v, w4, h4);
+    if (c.x0 >= c.x1 || c.y0 >= c.y1) continue;
     const size_t list = v.source > 0 ? 1 : 0;
-    // dst is the centre of the block. Blocks of macroblocks that stick out of the grid (libavcodec
-    // rounds interlaced heights up to 32) are clipped to it.
-    const int left = v.dst_x - v.w / 2;
-    const int top = v.dst_y - v.h / 2;
-    const int x0 = std::clamp(left / 4, 0, w4);
-    const int y0 = std::clamp(top / 4, 0, h4);
-    const int x1 = std::clamp((left + v.w) / 4, 0, w4);
-    const int y1 = std::clamp((top + v.h) / 4, 0, h4);
-    if (x0 >= x1 || y0 >= y1) continue;
-
-    int16_t distance = references.distance[list];
-    int32_t picture = references.picture[list];
-    if (family != CodecFamily::kH264 && v.w != v.h) {  // field prediction
-      distance = kRefUntrusted;
-      picture = kRefPictureUntrusted;
-    }
+    // Field prediction is the only thing that MPEG exports as 16x8.
+    const bool field = family != CodecFamily::kH264 && v.w != v.h;
     if (mv != nullptr && !unknown) {
-      int16_t* plane = mv + static_cast<ptrdiff_t>(list) * 2 * cells;
-      fill_block(plane, w4, x0, y0, x1, y1, quarter(v.motion_x, v.motion_scale));
-      fill_block(plane + cells, w4, x0, y0, x1, y1, quarter(v.motion_y, v.motion_scale));
+      int16_t* plane = mv + list * 2 * cells;
+      fill_block(plane, w4, c, quarter(v.motion_x, v.motion_scale));
+      fill_block(plane + cells, w4, c, quarter(v.motion_y, v.motion_scale));
     }
     if (ref != nullptr) {
-      fill_block(ref + static_cast<ptrdiff_t>(list) * cells, w4, x0, y0, x1, y1, distance);
+      fill_block(ref + list * cells, w4, c, field ? kRefUntrusted : references.distance[list]);
     }
     if (ref_picture != nullptr) {
-      fill_block(ref_picture + static_cast<ptrdiff_t>(list) * cells, w4, x0, y0, x1, y1, picture);
+      fill_block(ref_picture + list * cells, w4, c,
+                 field ? kRefPictureUntrusted : references.picture[list]);
     }
     if (mb_type != nullptr) {
       const MbType type = unknown ? MbType::kInterUnknown : type_of(v, family);
-      mb_type[static_cast<ptrdiff_t>(y0 / 4) * w16 + x0 / 4] = static_cast<uint8_t>(type);
+      mb_type[static_cast<ptrdiff_t>(c.y0 >> 2) * w16 + (c.x0 >> 2)] = static_cast<uint8_t>(type);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -118,6 +119,20 @@ class LibavProbe {
     return out;
   }
 
+  // Reads batch after batch into the same memory, as streaming does, and returns nothing.
+  void stream(const std::vector<std::vector<int32_t>>& batches, PlaneMask planes) {
+    size_t most = 0;
+    for (const auto& b : batches) most = std::max(most, b.size());
+    py::gil_scoped_release release;
+    Clip clip = Clip::allocate(index_.segments[0].geometry, static_cast<int64_t>(most), planes);
+    std::vector<Request> requests;
+    for (const auto& batch : batches) {
+      requests.clear();
+      for (int32_t p : batch) requests.push_back({p, static_cast<int64_t>(requests.size())});
+      backend_->read(requests, planes, clip);
+    }
+  }
+
   py::dict stats() const {
     const Stats& s = backend_->stats();
     py::dict out;
@@ -151,6 +166,7 @@ void register_libav_test(py::module_& m) {
            py::arg("info"), py::arg("packets"), py::arg("pictures"), py::arg("geometry"),
            py::arg("num_threads") = 1)
       .def("read", &LibavProbe::read, py::arg("pictures"), py::arg("planes"))
+      .def("stream", &LibavProbe::stream, py::arg("batches"), py::arg("planes"))
       .def("stats", &LibavProbe::stats)
       .def("why_not", &LibavProbe::why_not, py::arg("plane"));
 }
