@@ -31,6 +31,12 @@ class PacketSource {
   virtual int64_t packet_count() const = 0;
   // Throws Error(kIo) when the bytes can no longer be read.
   virtual Packet read_packet(int64_t number) = 0;
+  // The last Packet::new_extradata at or before this packet: what a decoder that starts here must
+  // be given instead of StreamInfo::extradata. Empty: StreamInfo::extradata is still in force.
+  virtual std::span<const uint8_t> extradata_in_force(int64_t number) const {
+    (void)number;
+    return {};
+  }
 };
 
 }  // namespace cvdecode

@@ -29,6 +29,7 @@ struct StreamInfo {
   int64_t bit_rate = 0;                  // 0 = unknown
   int64_t container_frames = 0;          // what the container claims; 0 = no claim
   std::vector<uint8_t> extradata;
+  bool raw = false;         // an elementary stream without container: pts and dts are all unknown
   int nal_length_size = 0;  // 1 to 4 for avcC/hvcC, 0 for Annex B and every other codec
 
   // The rest of AVCodecParameters, which decoders need to behave as in any other program: the tag
