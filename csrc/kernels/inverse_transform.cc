@@ -1,0 +1,97 @@
+#include "kernels/inverse_transform.h"
+
+#include <array>
+
+namespace cvdecode::kernels {
+namespace {
+
+// -2^(7 + bitDepth) .. 2^(7 + bitDepth) - 1 for bitDepth 8.
+bool in_range(int value) { return value >= -32768 && value <= 32767; }
+// The last stage leaves room for the rounding offset: .. 2^(7 + bitDepth) - 33.
+bool in_final_range(int value) { return value >= -32768 && value <= 32767 - 32; }
+
+// One 1-D pass of 8.5.12.2 over d[0], d[step], ...; false where a value leaves the range.
+template <typename T>
+bool pass4(const T* d, ptrdiff_t step, T* out, ptrdiff_t out_step) {
+  const int e0 = d[0] + d[2 * step];
+  const int e1 = d[0] - d[2 * step];
+  const int e2 = (d[step] >> 1) - d[3 * step];
+  const int e3 = d[step] + (d[3 * step] >> 1);
+  const std::array<int, 4> f = {e0 + e3, e1 + e2, e1 - e2, e0 - e3};
+  bool ok = in_range(e0) && in_range(e1) && in_range(e2) && in_range(e3);
+  for (size_t i = 0; i < 4; ++i) {
+    ok = ok && in_range(f[i]);
+    out[static_cast<ptrdiff_t>(i) * out_step] = static_cast<T>(f[i]);
+  }
+  return ok;
+}
+
+// One 1-D pass of 8.5.13.2.
+template <typename T>
+bool pass8(const T* d, ptrdiff_t step, T* out, ptrdiff_t out_step) {
+  const int d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
+  const int d4 = d[4 * step], d5 = d[5 * step], d6 = d[6 * step], d7 = d[7 * step];
+  const int e0 = d0 + d4;
+  const int e1 = -d3 + d5 - d7 - (d7 >> 1);
+  const int e2 = d0 - d4;
+  const int e3 = d1 + d7 - d3 - (d3 >> 1);
+  const int e4 = (d2 >> 1) - d6;
+  const int e5 = -d1 + d7 + d5 + (d5 >> 1);
+  const int e6 = d2 + (d6 >> 1);
+  const int e7 = d3 + d5 + d1 + (d1 >> 1);
+  const int f0 = e0 + e6;
+  const int f1 = e1 + (e7 >> 2);
+  const int f2 = e2 + e4;
+  const int f3 = e3 + (e5 >> 2);
+  const int f4 = e2 - e4;
+  const int f5 = (e3 >> 2) - e5;
+  const int f6 = e0 - e6;
+  const int f7 = e7 - (e1 >> 2);
+  const std::array<int, 8> g = {f0 + f7, f2 + f5, f4 + f3, f6 + f1,
+                                f6 - f1, f4 - f3, f2 - f5, f0 - f7};
+  bool ok = true;
+  for (const int v : {e0, e1, e2, e3, e4, e5, e6, e7, f0, f1, f2, f3, f4, f5, f6, f7}) {
+    ok = ok && in_range(v);
+  }
+  for (size_t i = 0; i < 8; ++i) {
+    ok = ok && in_range(g[i]);
+    out[static_cast<ptrdiff_t>(i) * out_step] = static_cast<T>(g[i]);
+  }
+  return ok;
+}
+
+template <int kSize, typename Pass>
+bool idct(const int16_t* c, int16_t* out, ptrdiff_t stride, Pass pass) {
+  std::array<int, kSize * kSize> d;
+  std::array<int, kSize * kSize> rows;
+  for (size_t i = 0; i < d.size(); ++i) d[i] = c[i];
+  bool ok = true;
+  // Rows first (the shifts make the order matter): element (i, j) is d[j * kSize + i].
+  for (ptrdiff_t i = 0; i < kSize; ++i) {
+    ok = pass(d.data() + i, ptrdiff_t{kSize}, rows.data() + i, ptrdiff_t{kSize}) && ok;
+  }
+  std::array<int, kSize> column;
+  for (ptrdiff_t j = 0; j < kSize; ++j) {
+    ok = pass(rows.data() + j * kSize, ptrdiff_t{1}, column.data(), ptrdiff_t{1}) && ok;
+    for (ptrdiff_t i = 0; i < kSize; ++i) {
+      const int h = column[static_cast<size_t>(i)];
+      ok = ok && in_final_range(h);
+      out[i * stride + j] = static_cast<int16_t>((h + 32) >> 6);
+    }
+  }
+  return ok;
+}
+
+}  // namespace
+
+bool idct4x4_checked(const int16_t* c, int16_t* out, ptrdiff_t stride) {
+  return idct<4>(c, out, stride, pass4<int>);
+}
+bool idct8x8_checked(const int16_t* c, int16_t* out, ptrdiff_t stride) {
+  return idct<8>(c, out, stride, pass8<int>);
+}
+
+void idct4x4(const int16_t* c, int16_t* out, ptrdiff_t stride) { idct4x4_checked(c, out, stride); }
+void idct8x8(const int16_t* c, int16_t* out, ptrdiff_t stride) { idct8x8_checked(c, out, stride); }
+
+}  // namespace cvdecode::kernels
