@@ -23,6 +23,8 @@ struct IntraModes {
   std::array<int8_t, 16> luma{};
   int8_t intra_chroma_pred_mode = -1;  // 0..3; -1 for I_PCM, inter and 4:0:0
 };
+inline constexpr IntraModes kNoIntraModes = {
+    {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, -1};
 
 // Which 4x4 blocks of one macroblock may hold something else than zero in the residual planes:
 // bits 0..15 luma in raster order, 16..19 Cb, 20..23 Cr.
@@ -93,6 +95,10 @@ class SliceDecoder {
   // MBAFF, SP and SI slices and slice groups.
   void decode(const SliceHeader& header, const ParameterSets& sets, std::span<const uint8_t> rbsp,
               int slice_index, int mb_end, const SliceTargets& targets, PictureSyntax& picture);
+
+  // Tests only: count the branches of the syntax that are met (slice_data_coverage.h). Works where
+  // a residual is wanted.
+  void count_branches(bool on);
 
   struct State;
 

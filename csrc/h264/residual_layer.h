@@ -1,0 +1,191 @@
+// residual(), residual_luma() (7.3.5.3): which blocks are sent, and where their levels go.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "h264/neighbours.h"
+#include "h264/residual.h"
+#include "h264/residual_cabac.h"
+#include "h264/slice_data_coverage.h"
+#include "h264/slice_data_damage.h"
+#include "h264/slice_data_job.h"
+#include "h264/tables.h"
+
+namespace cvdecode::h264 {
+
+template <class Syntax, bool kResidual, class Cover>
+class ResidualLayer {
+ public:
+  ResidualLayer(SliceJob& job, Syntax& syntax) : syntax_(syntax), writer_(job.residual) {}
+
+  void start(bool intra, int QPY) {
+    syntax_.start_residual(intra);
+    if constexpr (kResidual) {
+      writer_->set_qp(QPY, intra);
+      luma_ = writer_->wants_luma();
+      chroma_ = writer_->wants_chroma();
+      bypass_ = writer_->bypass();
+      Cover::hit(Syntax::kCabac, Branch::kDequantShift, QPY / 6);
+    }
+  }
+
+  // modes: prediction modes in raster order of an intra macroblock, else null; only transform
+  // bypass looks at them.
+  void luma4x4(int cbp, const std::array<int8_t, 16>* modes) {
+    for (int b = 0; b < 16; ++b) {
+      if ((cbp >> (b >> 2) & 1) == 0) {
+        b |= 3;
+        continue;
+      }
+      const int place = kLumaPlace[static_cast<size_t>(b)];
+      const int raster = kBlkRaster[b];
+      if (!kResidual || !luma_) {
+        syntax_.template block<kCatLuma4x4>(place, NoSink{});
+      } else if (bypass_) [[unlikely]] {
+        std::array<int32_t, 16> level{};
+        if (syntax_.template block<kCatLuma4x4>(place, RawSink{level.data()}) == 0) continue;
+        const int mode = modes == nullptr ? -1 : (*modes)[static_cast<size_t>(raster)];
+        hit_bypass(0, mode);
+        check(writer_->put_bypass4x4(raster, level, mode));
+      } else {
+        ScaleSink sink = writer_->sink4x4();
+        if (syntax_.template block<kCatLuma4x4>(place, sink) == 0) continue;
+        hit_transform(0, sink.sum);
+        check(writer_->put_luma4x4(raster, sink.sum));
+      }
+    }
+  }
+
+  void luma8x8(int cbp, const std::array<int8_t, 16>* modes) {
+    for (int b = 0; b < 4; ++b) {
+      if ((cbp >> b & 1) == 0) continue;
+      const int place = kLumaPlace[static_cast<size_t>(4 * b)];
+      if (!kResidual || !luma_) {
+        syntax_.block8x8(place, NoSink{});
+      } else if (bypass_) [[unlikely]] {
+        std::array<int32_t, 64> level{};
+        if (syntax_.block8x8(place, RawSink{level.data()}) == 0) continue;
+        const int mode = modes == nullptr ? -1 : (*modes)[static_cast<size_t>(kBlkRaster[4 * b])];
+        hit_bypass(3, mode);
+        check(writer_->put_bypass8x8(b, level, mode));
+      } else {
+        ScaleSink sink = writer_->sink8x8();
+        if (syntax_.block8x8(place, sink) == 0) continue;
+        hit_transform(1, sink.sum);
+        check(writer_->put_luma8x8(b, sink.sum));
+      }
+    }
+  }
+
+  void intra16x16(int cbp, int Intra16x16PredMode) {
+    const bool wanted = kResidual && luma_;
+    std::array<int32_t, 16> dc{};
+    if (wanted) {
+      syntax_.template dc_block<kCatIntra16x16Dc>(0, RawSink{dc.data()});
+      if (!bypass_) {
+        Cover::hit(Syntax::kCabac, Branch::kTransform, 2);
+        check(writer_->intra16x16_dc(dc));
+      }
+    } else {
+      syntax_.template dc_block<kCatIntra16x16Dc>(0, NoSink{});
+    }
+    for (int b = 0; b < 16; ++b) {
+      const int place = kLumaPlace[static_cast<size_t>(b)];
+      const int raster = kBlkRaster[b];
+      if (!wanted) {
+        if (cbp & 15) syntax_.template block<kCatIntra16x16Ac>(place, NoSink{});
+      } else if (bypass_) [[unlikely]] {
+        std::array<int32_t, 16> level{};
+        int count = 0;
+        if (cbp & 15) {
+          count = syntax_.template block<kCatIntra16x16Ac>(place, RawSink{level.data() + 1});
+        }
+        level[0] = dc[static_cast<size_t>(kScanOfRaster[static_cast<size_t>(raster)])];
+        if (count != 0 || level[0] != 0) check(writer_->put_bypass4x4(raster, level, -1));
+      } else {
+        ScaleSink sink = writer_->sink_intra16x16_ac();
+        if (cbp & 15) syntax_.template block<kCatIntra16x16Ac>(place, sink);
+        hit_transform(0, sink.sum);
+        check(writer_->put_intra16x16(raster, sink.sum));
+      }
+    }
+    if (wanted && bypass_) {
+      hit_bypass(6, Intra16x16PredMode);
+      if (Intra16x16PredMode < 2) check(writer_->accumulate_intra16x16(Intra16x16PredMode));
+    }
+  }
+
+  void chroma(int cbp, bool intra, int intra_chroma_pred_mode) {
+    if (cbp < 16) return;
+    const bool wanted = kResidual && chroma_;
+    std::array<std::array<int32_t, 4>, 2> dc{};
+    for (int plane = 0; plane < 2; ++plane) {
+      std::array<int32_t, 4>& level = dc[static_cast<size_t>(plane)];
+      if (!wanted) {
+        syntax_.template dc_block<kCatChromaDc>(1 + plane, NoSink{});
+        continue;
+      }
+      syntax_.template dc_block<kCatChromaDc>(1 + plane, RawSink{level.data()});
+      if (!bypass_) {
+        Cover::hit(Syntax::kCabac, Branch::kTransform, 3);
+        check(writer_->chroma_dc(plane, level));
+      }
+    }
+    const bool ac = cbp >= 32;
+    for (int plane = 0; plane < 2; ++plane) {
+      for (int b = 0; b < 4; ++b) {
+        const int place = chroma_place(plane, b & 1, b >> 1);
+        if (!wanted) {
+          if (ac) syntax_.template block<kCatChromaAc>(place, NoSink{});
+        } else if (bypass_) [[unlikely]] {
+          std::array<int32_t, 16> level{};
+          if (ac) syntax_.template block<kCatChromaAc>(place, RawSink{level.data() + 1});
+          level[0] = dc[static_cast<size_t>(plane)][static_cast<size_t>(b)];
+          check(writer_->put_bypass_chroma(plane, b, level));
+        } else {
+          ScaleSink sink = writer_->sink_chroma_ac(plane);
+          if (ac) syntax_.template block<kCatChromaAc>(place, sink);
+          hit_transform(0, sink.sum);
+          check(writer_->put_chroma(plane, b, sink.sum));
+        }
+      }
+    }
+    if (wanted && bypass_) {
+      // 8.5.15: horPredFlag = 2 - intra_chroma_pred_mode; 1 is horizontal, 2 vertical.
+      const int mode = !intra                        ? -1
+                       : intra_chroma_pred_mode == 1 ? 1
+                       : intra_chroma_pred_mode == 2 ? 0
+                                                     : -1;
+      hit_bypass(9, mode);
+      if (mode >= 0) check(writer_->accumulate_chroma(mode));
+    }
+  }
+
+ private:
+  // Place in the scan of a raster position: DC levels come in zig-zag order.
+  static constexpr auto kScanOfRaster = [] {
+    std::array<uint8_t, 16> scan{};
+    for (size_t k = 0; k < 16; ++k) scan[kZigzag4x4[k]] = static_cast<uint8_t>(k);
+    return scan;
+  }();
+
+  static void check(bool in_range) {
+    if (!in_range) damage("coefficient out of range");
+  }
+  static void hit_transform(int kind, int64_t sum) {
+    Cover::hit(Syntax::kCabac, Branch::kTransform, kind);
+    if (sum > 14000) Cover::hit(Syntax::kCabac, Branch::kTransform, 5);
+  }
+  static void hit_bypass(int first, int mode) {
+    Cover::hit(Syntax::kCabac, Branch::kBypass, first + (mode == 0 ? 1 : mode == 1 ? 2 : 0));
+  }
+
+  Syntax& syntax_;
+  ResidualWriter* writer_;
+  bool luma_ = false;
+  bool chroma_ = false;
+  bool bypass_ = false;
+};
+
+}  // namespace cvdecode::h264
