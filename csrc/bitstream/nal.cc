@@ -58,6 +58,17 @@ void add_nal(const uint8_t* base, const uint8_t* begin, const uint8_t* end,
   out.push_back({static_cast<uint32_t>(begin - base), static_cast<uint32_t>(end - begin)});
 }
 
+// Adds the NAL unit [begin, end), or the several of which it consists: start codes cannot occur
+// inside one, but some encoders put a whole Annex B access unit under one length.
+void add_nals(const uint8_t* base, const uint8_t* begin, const uint8_t* end,
+              std::vector<NalSpan>& out) {
+  while (begin != end) {
+    const uint8_t* p = find_start_code(begin, end);
+    add_nal(base, begin, p, out);
+    begin = p == end ? end : p + 3;
+  }
+}
+
 }  // namespace
 
 void split_annex_b(std::span<const uint8_t> packet, std::vector<NalSpan>& out) {
@@ -65,11 +76,7 @@ void split_annex_b(std::span<const uint8_t> packet, std::vector<NalSpan>& out) {
   const uint8_t* base = packet.data();
   const uint8_t* end = base + packet.size();
   const uint8_t* p = find_start_code(base, end);
-  while (p != end) {
-    const uint8_t* begin = p + 3;
-    p = find_start_code(begin, end);
-    add_nal(base, begin, p, out);
-  }
+  if (p != end) add_nals(base, p + 3, end, out);
 }
 
 bool split_length_prefixed(std::span<const uint8_t> packet, int nal_length_size,
@@ -82,7 +89,7 @@ bool split_length_prefixed(std::span<const uint8_t> packet, int nal_length_size,
     size_t length = 0;
     for (int i = 0; i < nal_length_size; ++i) length = length << 8 | packet[at++];
     const size_t left = packet.size() - at;
-    add_nal(base, base + at, base + at + std::min(length, left), out);
+    add_nals(base, base + at, base + at + std::min(length, left), out);
     if (length > left) return false;
     at += length;
   }

@@ -32,8 +32,12 @@ struct SliceEntry {
 
 struct PictureEntry {
   std::vector<SliceEntry> slices;  // primary coded slices in file order
+  // As later pictures see them: after a memory_management_control_operation 5 less
+  // tempPicOrderCnt, which is 0 for every other picture. At its own decoding, PicOrderCnt() was
+  // PicOrderCnt() + tempPicOrderCnt.
   int32_t TopFieldOrderCnt = 0;
   int32_t BottomFieldOrderCnt = 0;
+  int32_t tempPicOrderCnt = 0;
   int32_t PicOrderCnt() const {
     return TopFieldOrderCnt < BottomFieldOrderCnt ? TopFieldOrderCnt : BottomFieldOrderCnt;
   }

@@ -11,6 +11,29 @@
 
 namespace cvdecode::h264 {
 
+// Video usability information (Annex E.1.1) but for its HRD parameters, which are read over. -1 or
+// the inferred value stands where nothing was sent.
+struct Vui {
+  int aspect_ratio_idc = 0;
+  int sar_width = 0;
+  int sar_height = 0;
+  int overscan_appropriate_flag = -1;
+  int video_format = 5;
+  bool video_full_range_flag = false;
+  int colour_primaries = 2;  // 2 = unspecified
+  int transfer_characteristics = 2;
+  int matrix_coefficients = 2;
+  int chroma_sample_loc_type_top_field = 0;
+  int chroma_sample_loc_type_bottom_field = 0;
+  bool timing_info_present_flag = false;
+  uint32_t num_units_in_tick = 0;
+  uint32_t time_scale = 0;
+  bool fixed_frame_rate_flag = false;
+  bool nal_hrd_parameters_present_flag = false;
+  bool vcl_hrd_parameters_present_flag = false;
+  bool pic_struct_present_flag = false;
+};
+
 struct Sps {
   int profile_idc = 0;
   int constraint_set_flags = 0;  // constraint_set0_flag in bit 0
@@ -44,6 +67,7 @@ struct Sps {
   int frame_crop_bottom_offset = 0;
   // Annex E, the part that matters here
   bool vui_parameters_present_flag = false;
+  Vui vui;
   bool bitstream_restriction_flag = false;
   int max_num_reorder_frames = -1;  // -1 = not said
   int max_dec_frame_buffering = -1;
@@ -67,6 +91,8 @@ struct Pps {
   bool entropy_coding_mode_flag = false;
   bool bottom_field_pic_order_in_frame_present_flag = false;
   int num_slice_groups_minus1 = 0;               // 0..7
+  int slice_group_map_type = 0;                  // 0..6
+  uint32_t slice_group_change_rate_minus1 = 0;   // for map types 3..5
   int num_ref_idx_l0_default_active_minus1 = 0;  // 0..31
   int num_ref_idx_l1_default_active_minus1 = 0;
   bool weighted_pred_flag = false;
@@ -92,6 +118,10 @@ struct ParameterSets {
   std::shared_ptr<const Sps> sps;
   std::shared_ptr<const Pps> pps;
 };
+
+// Largest picture that is read, in macroblocks: 7.5 times the largest frame of any level. Sizes
+// above it are refused as corrupt before any memory is taken.
+inline constexpr int kMaxPicSizeInMbs = 1 << 20;
 
 // rbsp: NAL payload after the NAL header, emulation prevention removed. Throw Error(kCorrupt).
 Sps parse_sps(std::span<const uint8_t> rbsp);

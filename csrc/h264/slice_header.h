@@ -66,6 +66,9 @@ struct SliceHeader {
   std::vector<MemoryManagementControl> mmco;
   int cabac_init_idc = 0;
   int slice_qp_delta = 0;
+  bool sp_for_switch_flag = false;        // SP
+  int slice_qs_delta = 0;                 // SP, SI
+  uint32_t slice_group_change_cycle = 0;  // FMO, map types 3..5
   int SliceQPY = 26;
   int disable_deblocking_filter_idc = 0;
   int slice_alpha_c0_offset_div2 = 0;
@@ -75,5 +78,21 @@ struct SliceHeader {
 
   bool IdrPicFlag() const { return nal_unit_type == 5; }
 };
+
+// The elements in front of everything that depends on parameter sets.
+struct SliceHeaderStart {
+  uint32_t first_mb_in_slice = 0;
+  uint32_t slice_type = 0;            // as sent, 0..9 where valid
+  uint32_t pic_parameter_set_id = 0;  // 0..255 where valid
+  bool valid = false;
+};
+SliceHeaderStart peek_slice_header(std::span<const uint8_t> rbsp);
+
+// rbsp: NAL payload after the NAL header, emulation prevention removed; a prefix of it is enough
+// where it holds the header. nal_unit_type 1, 2 (data partition A) or 5. Throws Error(kCorrupt)
+// naming the syntax element. `truncated`, where given, says whether the bytes ended inside the
+// header: then a longer prefix may do better.
+SliceHeader parse_slice_header(std::span<const uint8_t> rbsp, int nal_unit_type, int nal_ref_idc,
+                               const ParameterSets& sets, bool* truncated = nullptr);
 
 }  // namespace cvdecode::h264
