@@ -9,7 +9,7 @@ void register_errors(pybind11::module_& m);
 void register_buffers(pybind11::module_& m);     // live-allocation counters
 void register_libav_test(pybind11::module_& m);  // private: the libav backend without a file
 void register_accumulate(pybind11::module_& m);
-void register_demux(pybind11::module_& m);  // private: packets and index by themselves
+void register_demux(pybind11::module_& m);         // private: packets and index by themselves
 void register_h264_headers(pybind11::module_& m);  // private: phase H for tests
 
 }  // namespace cvdecode::bind
