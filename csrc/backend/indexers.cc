@@ -5,15 +5,9 @@
 #include "av/handles.h"
 #include "backend/backend.h"
 #include "backend/generic_indexer.h"
+#include "h264/stream_indexer.h"
 #include "mpeg/mpeg12_indexer.h"
 #include "mpeg/mpeg4_indexer.h"
-
-#if __has_include("h264/stream_indexer.h")
-#include "h264/stream_indexer.h"
-#define CVDECODE_HAS_H264_INDEXER 1
-#else
-#define CVDECODE_HAS_H264_INDEXER 0
-#endif
 
 namespace cvdecode {
 namespace {
@@ -29,7 +23,6 @@ class IndexerOf final : public Indexer {
   T indexer_;
 };
 
-#if CVDECODE_HAS_H264_INDEXER
 class H264Indexer final : public Indexer {
  public:
   H264Indexer(const StreamInfo& info, std::shared_ptr<const NativeIndex>* native_index)
@@ -44,7 +37,6 @@ class H264Indexer final : public Indexer {
   h264::StreamIndexer indexer_;
   std::shared_ptr<const NativeIndex>* native_index_;
 };
-#endif
 
 }  // namespace
 
@@ -52,9 +44,7 @@ std::unique_ptr<Indexer> make_indexer(const StreamInfo& info,
                                       std::shared_ptr<const NativeIndex>* native_index) {
   if (native_index != nullptr) native_index->reset();
   switch (info.codec_id) {
-#if CVDECODE_HAS_H264_INDEXER
     case AV_CODEC_ID_H264: return std::make_unique<H264Indexer>(info, native_index);
-#endif
     case AV_CODEC_ID_MPEG1VIDEO:
     case AV_CODEC_ID_MPEG2VIDEO: return std::make_unique<IndexerOf<mpeg::Mpeg12Indexer>>(info);
     case AV_CODEC_ID_MPEG4: return std::make_unique<IndexerOf<mpeg::Mpeg4Indexer>>(info);
