@@ -9,20 +9,11 @@ namespace {
 int clip3(int low, int high, int v) { return std::clamp(v, low, high); }
 
 // Differences of hostile picture order counts must not overflow.
-int diff_pic_order_cnt(int32_t a, int32_t b) {
-  return static_cast<int>(std::clamp<int64_t>(static_cast<int64_t>(a) - b, -128, 127));
+int diff_pic_order_cnt(int64_t a, int64_t b) {
+  return static_cast<int>(std::clamp<int64_t>(a - b, -128, 127));
 }
 
 }  // namespace
-
-int32_t PicOrderCntAsReference(const PictureEntry& entry) {
-  if (!entry.slices.empty()) {
-    for (const auto& m : entry.slices.front().header.mmco) {
-      if (m.memory_management_control_operation == 5) return 0;
-    }
-  }
-  return entry.PicOrderCnt();
-}
 
 void DirectSlice::start(const PictureEntry& entry, const SliceEntry& slice,
                         std::span<const PictureEntry> pictures, const SliceReferences& references,
@@ -44,9 +35,10 @@ void DirectSlice::start(const PictureEntry& entry, const SliceEntry& slice,
   }
   const auto count_of = [&](int32_t picture, int32_t* order) {
     if (picture < 0 || static_cast<size_t>(picture) >= pictures.size()) return false;
-    *order = PicOrderCntAsReference(pictures[static_cast<size_t>(picture)]);
+    *order = pictures[static_cast<size_t>(picture)].PicOrderCnt();
     return true;
   };
+  const int64_t current = static_cast<int64_t>(entry.PicOrderCnt()) + entry.tempPicOrderCnt;
   int32_t order1 = 0;
   const bool have1 = count_of(references.picture[1][0], &order1);
   for (int i = 0; i < list0_size_; ++i) {
@@ -56,7 +48,7 @@ void DirectSlice::start(const PictureEntry& entry, const SliceEntry& slice,
     if (!have1 || !count_of(references.picture[0][i], &order0)) continue;
     const int td = diff_pic_order_cnt(order1, order0);
     if (list0[static_cast<size_t>(i)].long_term || td == 0) continue;
-    const int tb = diff_pic_order_cnt(entry.PicOrderCnt(), order0);
+    const int tb = diff_pic_order_cnt(current, order0);
     const int tx = (16384 + std::abs(td / 2)) / td;
     scaled_[i] = true;
     DistScaleFactor_[i] = clip3(-1024, 1023, (tb * tx + 32) >> 6);

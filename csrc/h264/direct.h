@@ -31,10 +31,6 @@ struct DirectMotion {
   std::array<std::array<Mv, 16>, 2> mv;          // [list][4x4 block, raster]
 };
 
-// The picture order count that a picture has when another one refers to it: after its marking,
-// that is 0 when it carries memory_management_control_operation 5 (8.2.1).
-int32_t PicOrderCntAsReference(const PictureEntry& entry);
-
 // The direct prediction of one B slice.
 class DirectSlice {
  public:
