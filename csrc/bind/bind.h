@@ -11,5 +11,6 @@ void register_libav_test(pybind11::module_& m);  // private: the libav backend w
 void register_accumulate(pybind11::module_& m);
 void register_demux(pybind11::module_& m);         // private: packets and index by themselves
 void register_h264_headers(pybind11::module_& m);  // private: phase H for tests
+void register_h264_debug(pybind11::module_& m);    // private: one picture, everything known
 
 }  // namespace cvdecode::bind
