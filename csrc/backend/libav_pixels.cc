@@ -1,6 +1,8 @@
 #include "backend/libav_pixels.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 
 #include "base/error.h"
 
@@ -30,35 +32,67 @@ void split_row(const uint8_t* __restrict rgb, uint8_t* __restrict r, uint8_t* __
   }
 }
 
-// libswscale's SIMD may write up to a vector beyond the row.
-int padded_stride(int width) { return (3 * width + 63) / 64 * 64; }
+bool is_any(int format, std::initializer_list<AVPixelFormat> formats) {
+  return std::find(formats.begin(), formats.end(), format) != formats.end();
+}
+
+bool is_full_range(const AVFrame& frame) {
+  return frame.color_range == AVCOL_RANGE_JPEG ||
+         is_any(frame.format, {AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUVJ444P,
+                               AV_PIX_FMT_YUVJ440P, AV_PIX_FMT_YUVJ411P});
+}
+
+// libswscale's SIMD for 4:2:0 and 4:2:2 works on blocks of columns, each from its own samples
+// alone, and what it makes of an incomplete last block depends on the version and on the row's
+// stride (FFmpeg 5.1: wrong colours). Frames are padded on the right, so whole blocks are converted
+// and the surplus is dropped. Other formats take libswscale's general path, where columns mix.
+int columns_to_convert(const AVFrame& frame) {
+  constexpr int kBlock = 32;
+  const int padded = (frame.width + kBlock - 1) / kBlock * kBlock;
+  const bool blockwise =
+      frame.height % 2 == 0 && is_any(frame.format, {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P,
+                                                     AV_PIX_FMT_YUV422P, AV_PIX_FMT_YUVJ422P});
+  if (!blockwise) return frame.width;
+  const bool halved = is_any(frame.format, {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P});
+  for (int i = 0; i < 3; ++i) {  // every column that will be read lies in the plane's buffer
+    const AVBufferRef* buffer = av_frame_get_plane_buffer(const_cast<AVFrame*>(&frame), i);
+    const ptrdiff_t rows = i > 0 && halved ? frame.height / 2 : frame.height;
+    const ptrdiff_t bytes = i > 0 ? padded / 2 : padded;
+    if (buffer == nullptr || frame.linesize[i] < 0) return frame.width;
+    const ptrdiff_t offset = frame.data[i] - buffer->data;
+    if (offset + (rows - 1) * frame.linesize[i] + bytes > static_cast<ptrdiff_t>(buffer->size)) {
+      return frame.width;
+    }
+  }
+  return padded;
+}
+
+// General code may write a vector beyond the row.
+int padded_stride(int columns) { return (3 * columns + 63) / 64 * 64; }
 
 }  // namespace
 
 bool PixelConverter::prepare(const AVFrame& frame) {
-  const int range = frame.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
-  if (context_ && frame.width == width_ && frame.height == height_ && frame.format == format_ &&
-      frame.colorspace == colorspace_ && range == range_) {
+  const int columns = columns_to_convert(frame);
+  const int full = is_full_range(frame) ? 1 : 0;
+  if (context_ && columns == columns_ && frame.height == height_ && frame.format == format_ &&
+      frame.colorspace == colorspace_ && full == full_range_) {
     return true;
   }
-  context_.reset(sws_getContext(frame.width, frame.height, static_cast<AVPixelFormat>(frame.format),
-                                frame.width, frame.height, AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr,
+  context_.reset(sws_getContext(columns, frame.height, static_cast<AVPixelFormat>(frame.format),
+                                columns, frame.height, AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr,
                                 nullptr, nullptr));
   if (!context_) return false;
-  // Unspecified means BT.601, limited range: libswscale's own default, made explicit. Formats with
-  // "full range" in their name (yuvj420p) carry color_range as well when they come from a decoder.
+  // Unspecified means BT.601, limited range: libswscale's own default, made explicit. The call
+  // fails, harmlessly, for sources that are RGB already.
   const int* matrix = sws_getCoefficients(frame.colorspace);
-  const bool full = range == 1 || frame.format == AV_PIX_FMT_YUVJ420P ||
-                    frame.format == AV_PIX_FMT_YUVJ422P || frame.format == AV_PIX_FMT_YUVJ444P ||
-                    frame.format == AV_PIX_FMT_YUVJ440P || frame.format == AV_PIX_FMT_YUVJ411P;
-  // Fails, harmlessly, for sources that are RGB already.
-  sws_setColorspaceDetails(context_.get(), matrix, full ? 1 : 0, matrix, 1, 0, 1 << 16, 1 << 16);
-  width_ = frame.width;
+  sws_setColorspaceDetails(context_.get(), matrix, full, matrix, 1, 0, 1 << 16, 1 << 16);
+  columns_ = columns;
   height_ = frame.height;
   format_ = frame.format;
   colorspace_ = frame.colorspace;
-  range_ = range;
-  scratch_.resize(static_cast<size_t>(padded_stride(width_)) * static_cast<size_t>(height_) + 64);
+  full_range_ = full;
+  scratch_.resize(static_cast<size_t>(padded_stride(columns_)) * static_cast<size_t>(height_) + 64);
   return true;
 }
 
@@ -72,7 +106,7 @@ std::string PixelConverter::convert(const AVFrame& frame, int width, int height,
     return std::string("libswscale does not convert ") + (name != nullptr ? name : "this format") +
            " to RGB";
   }
-  const int stride = padded_stride(width);
+  const int stride = padded_stride(columns_);
   uint8_t* const dst[4] = {scratch_.data(), nullptr, nullptr, nullptr};
   const int strides[4] = {stride, 0, 0, 0};
   const int rows = sws_scale(context_.get(), frame.data, frame.linesize, 0, height, dst, strides);

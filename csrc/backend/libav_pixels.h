@@ -20,11 +20,11 @@ class PixelConverter {
   bool prepare(const AVFrame& frame);
 
   av::SwsPtr context_;
-  int width_ = 0;
+  int columns_ = 0;
   int height_ = 0;
   int format_ = -1;
   int colorspace_ = -1;
-  int range_ = -1;
+  int full_range_ = -1;
   std::vector<uint8_t> scratch_;  // RGB24, rows padded
 };
 
