@@ -7,6 +7,8 @@ namespace cvdecode::bind {
 
 void register_errors(pybind11::module_& m);
 void register_buffers(pybind11::module_& m);     // live-allocation counters
+void register_clip(pybind11::module_& m);        // the memory of clips
+void register_reader(pybind11::module_& m);      // VideoReader
 void register_libav_test(pybind11::module_& m);  // private: the libav backend without a file
 void register_accumulate(pybind11::module_& m);
 void register_demux(pybind11::module_& m);         // private: packets and index by themselves

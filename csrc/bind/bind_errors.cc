@@ -1,6 +1,7 @@
 // cvdecode::Error -> Python exceptions: each is a cvdecode.Error and the fitting builtin at once.
 #include <pybind11/pybind11.h>
 
+#include <cstring>
 #include <exception>
 #include <string>
 
@@ -20,6 +21,7 @@ struct Classes {
   PyObject* unavailable = nullptr;
   PyObject* not_found = nullptr;
   PyObject* io = nullptr;
+  PyObject* state = nullptr;
 };
 Classes g_classes;
 
@@ -44,7 +46,7 @@ PyObject* class_of(ErrorKind kind) {
     case ErrorKind::kInvalidArgument: return PyExc_ValueError;
     case ErrorKind::kIndex: return PyExc_IndexError;
     case ErrorKind::kMemory: return PyExc_MemoryError;
-    case ErrorKind::kState: return PyExc_RuntimeError;
+    case ErrorKind::kState: return g_classes.state;
   }
   return PyExc_RuntimeError;
 }
@@ -64,11 +66,18 @@ void register_errors(py::module_& m) {
   g_classes.not_found =
       make_class(m, "SourceNotFound", "The source does not exist.", PyExc_FileNotFoundError);
   g_classes.io = make_class(m, "SourceError", "The source cannot be read.", PyExc_OSError);
+  g_classes.state = make_class(m, "ReaderState", "The reader is closed, or in use by another call.",
+                               PyExc_RuntimeError);
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);
     } catch (const Error& e) {
-      PyErr_SetString(class_of(e.kind()), e.what());
+      // A message may quote a file name that is not UTF-8.
+      PyObject* text = PyUnicode_DecodeUTF8(
+          e.what(), static_cast<Py_ssize_t>(std::strlen(e.what())), "surrogateescape");
+      if (text == nullptr) return;
+      PyErr_SetObject(class_of(e.kind()), text);
+      Py_DECREF(text);
     }
   });
 }

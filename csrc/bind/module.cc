@@ -5,6 +5,8 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled core of cvdecode. Private: import cvdecode instead.";
   cvdecode::bind::register_errors(m);
   cvdecode::bind::register_buffers(m);
+  cvdecode::bind::register_clip(m);
+  cvdecode::bind::register_reader(m);
   cvdecode::bind::register_libav_test(m);
   cvdecode::bind::register_accumulate(m);
   cvdecode::bind::register_demux(m);

@@ -80,8 +80,9 @@ ByteSourcePtr source_of_file_object(const py::object& object) {
   auto* file = new FileObject{object.attr("seek"), object.attr("read"),
                               py::getattr(object, "readinto", py::none())};
   const std::shared_ptr<void> owner = own_with_gil(file);
-  object.attr("seek")(0, 2);
-  const auto size = object.attr("tell")().cast<int64_t>();
+  py::object end = object.attr("seek")(0, 2);
+  if (end.is_none()) end = object.attr("tell")();
+  const auto size = end.cast<int64_t>();
   if (py::isinstance<py::str>(object.attr("read")(0))) {
     throw py::type_error(name + " is open in text mode; open it in binary mode");
   }

@@ -1,0 +1,77 @@
+"""What a video codec already knows, as tensors: motion vectors, references, residuals, QP, bits.
+
+with cvdecode.VideoReader("clip.mp4", planes=("mv", "ref", "qp")) as video:
+    clip = video.get_frames_at([3, 77, 150])
+    clip.mv     # int16 (T, 2 lists, 2 (x, y), H/4, W/4), quarter samples
+"""
+
+from __future__ import annotations
+
+from importlib import metadata as _metadata
+
+from ._core import (
+    CorruptStream,
+    Error,
+    PlaneUnavailable,
+    ReaderState,
+    SourceError,
+    SourceNotFound,
+    UnsupportedStream,
+    live_buffer_bytes,
+    live_buffers,
+)
+from ._frame import (
+    PLANE_VERSION,
+    PLANES,
+    QP_NONE,
+    REF_MISSING,
+    REF_NOT_SHOWN,
+    REF_OTHER_FIELD,
+    REF_UNTRUSTED,
+    Clip,
+    Crop,
+    Frame,
+    Gop,
+    MbType,
+    Metadata,
+    PlaneNotRead,
+    Segment,
+)
+from ._reader import Probe, Stats, VideoReader, probe, read
+
+try:
+    __version__ = _metadata.version("cvdecode")
+except _metadata.PackageNotFoundError:  # run from the source tree
+    __version__ = "0.0.0"
+
+__all__ = [
+    "PLANES",
+    "PLANE_VERSION",
+    "QP_NONE",
+    "REF_MISSING",
+    "REF_NOT_SHOWN",
+    "REF_OTHER_FIELD",
+    "REF_UNTRUSTED",
+    "Clip",
+    "CorruptStream",
+    "Crop",
+    "Error",
+    "Frame",
+    "Gop",
+    "MbType",
+    "Metadata",
+    "PlaneNotRead",
+    "PlaneUnavailable",
+    "Probe",
+    "ReaderState",
+    "Segment",
+    "SourceError",
+    "SourceNotFound",
+    "Stats",
+    "UnsupportedStream",
+    "VideoReader",
+    "live_buffer_bytes",
+    "live_buffers",
+    "probe",
+    "read",
+]
