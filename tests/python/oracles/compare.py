@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,32 +43,47 @@ class Report:
             self.findings.append(text)
 
 
-def _align(
-    pics: list[ParsedPicture], frames: list[reference.ReferenceFrame], report: Report
-) -> dict[int, reference.ReferenceFrame]:
-    """Decode number -> libavcodec's frame, by the packet in which a picture begins."""
-    by_packet: dict[int, list[reference.ReferenceFrame]] = {}
-    for f in frames:
-        by_packet.setdefault(f.packet, []).append(f)
-    out = {}
-    for p in pics:
-        queue = by_packet.get(p.packet)
-        if queue:
-            out[p.number] = queue.pop(0)
-        else:
-            report.counts["excluded: not given by libavcodec"] += 1
-    left = sum(map(len, by_packet.values()))
-    if left:
-        report.add(f"libavcodec gave {left} frames more than the parser found pictures")
-    shown = [p for p in pics if p.presentation is not None and p.number in out]
-    shown.sort(key=lambda p: p.presentation or 0)
-    indices = [out[p.number].index for p in shown]
-    if indices != sorted(indices):
-        first = next(
-            i for i, (a, b) in enumerate(zip(indices, sorted(indices), strict=False)) if a != b
-        )
-        report.add(f"presentation order differs from libavcodec's at index {first}")
-    return out
+class _Frames:
+    """libavcodec's frames by the packet in which a picture begins, decoded as they are needed.
+
+    Frames that no list may name again are let go when the stream is too big to keep.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int) -> None:
+        self._source = reference.frames(path, mb_types=True)
+        self._waiting: dict[int, list[reference.ReferenceFrame]] = {}
+        self._by_number: dict[int, reference.ReferenceFrame] = {}
+        self._keep = keep_bytes
+        self.given = 0
+
+    def take(self, number: int, packet: int) -> reference.ReferenceFrame | None:
+        """The frame of the picture with this decode number, None when libavcodec gave none."""
+        while not self._waiting.get(packet):
+            frame = next(self._source, None)
+            if frame is None:
+                return None
+            self.given += 1
+            self._waiting.setdefault(frame.packet, []).append(frame)
+        self._by_number[number] = self._waiting[packet].pop(0)
+        return self._by_number[number]
+
+    def trusted(self, wanted: set[int]) -> dict[int, reference.ReferenceFrame]:
+        """The frames of these pictures that carry no sign of damage."""
+        size = sum(p.nbytes for f in self._by_number.values() for p in f.planes)
+        for number in sorted(self._by_number):
+            if size <= self._keep:
+                break
+            if number not in wanted and number < max(self._by_number) - 20:
+                size -= sum(p.nbytes for p in self._by_number.pop(number).planes)
+        return {n: f for n, f in self._by_number.items() if n in wanted and f.clean}
+
+    def drop(self, number: int) -> None:
+        """The picture may not serve as a reference."""
+        self._by_number.pop(number, None)
+
+    def left_over(self) -> int:
+        """Frames that no picture asked for, once the stream is through."""
+        return sum(map(len, self._waiting.values())) + sum(1 for _ in self._source)
 
 
 def _qp(p: ParsedPicture, f: reference.ReferenceFrame, report: Report) -> None:
@@ -133,7 +149,22 @@ def _bits(p: ParsedPicture, packets: list[bytes], report: Report) -> None:
             report.add(f"picture {p.number} slice {number} bits: expected {expected}, got {got}")
 
 
-def compare(path: str | Path, *, max_pictures: int | None = None) -> Report:
+def _order(places: list[tuple[int, int]], report: Report) -> None:
+    """places: (our presentation index, libavcodec's output index) of every picture shown."""
+    indices = [theirs for _, theirs in sorted(places)]
+    report.counts["order"] += len(indices)
+    for i, (got, expected) in enumerate(zip(indices, sorted(indices), strict=True)):
+        if got != expected:
+            report.add(
+                f"presentation {i}: libavcodec shows that picture as number {got} of its output,"
+                f" number {expected} is due"
+            )
+            return
+
+
+def compare(
+    path: str | Path, *, max_pictures: int | None = None, keep_bytes: int = 1 << 30
+) -> Report:
     """Run every oracle over a stream.
 
     Excluded and counted: pictures that libavcodec did not give or calls damaged, and pictures
@@ -145,25 +176,31 @@ def compare(path: str | Path, *, max_pictures: int | None = None) -> Report:
     if debug.unsupported:
         report.unsupported = debug.unsupported
         return report
-    pics = list(native.pictures(debug))
-    frames = list(reference.frames(path, mb_types=True))
+    frames = _Frames(path, keep_bytes)
     packets = reference.packets(path)
-    aligned = _align(pics, frames, report)
-    trusted = {n: f for n, f in aligned.items() if f.clean}
-    known = {p.number: p for p in pics}
     done: dict[int, exporter.Exported] = {}
-    for p in pics[:max_pictures]:
+    known: dict[int, ParsedPicture] = {}
+    places: list[tuple[int, int]] = []
+    count = debug.size if max_pictures is None else min(debug.size, max_pictures)
+    for p in itertools.islice(native.pictures(debug), count):
+        wanted = {n for s in p.slices for lst in s.ref_lists for n, _ in lst}
+        for old in [n for n in known if n not in wanted and n < p.number - 40]:
+            del known[old], done[old]
         done[p.number] = exporter.export(p, done, known)
+        known[p.number] = p
         _bits(p, packets, report)
-        if p.number not in aligned:
+        f = frames.take(p.number, p.packet)
+        if f is None:
+            report.counts["excluded: not given by libavcodec"] += 1
             continue
-        f = aligned[p.number]
+        if p.presentation is not None:
+            places.append((p.presentation, f.index))
         if not f.clean:
             report.counts["excluded: damaged by libavcodec's account"] += 1
             continue
         if not p.references_sure:
             report.counts["excluded: references not sure"] += 1
-            trusted.pop(p.number, None)
+            frames.drop(p.number)
             continue
         if (f.height, f.width) != tuple(16 * n for n in p.mb_shape):
             report.add(f"picture {p.number}: libavcodec's coded size is {f.width}x{f.height}")
@@ -171,7 +208,7 @@ def compare(path: str | Path, *, max_pictures: int | None = None) -> Report:
         report.counts["pictures"] += 1
         report.counts["macroblocks"] += p.mb_type.size
         report.mb_types.update(p.mb_type.reshape(-1).tolist())
-        r = reconstruct(p, f, trusted)
+        r = reconstruct(p, f, frames.trusted(wanted))
         report.counts["samples"] += sum(plane.size for plane in r.planes)
         if not r.exact:
             report.add(f"picture {p.number}: {r.describe(p, f)}")
@@ -181,4 +218,9 @@ def compare(path: str | Path, *, max_pictures: int | None = None) -> Report:
         _qp(p, f, report)
         _vectors(p, f, done[p.number], report)
         _types(p, f, done[p.number], report)
+        p.residual_y = p.residual_y[:0]  # no later picture looks at it
+        p.residual_uv = None
+    _order(places, report)
+    if count == debug.size and (left := frames.left_over()):
+        report.add(f"libavcodec gave {left} frames more than the parser found pictures")
     return report

@@ -1,0 +1,142 @@
+// The pair: what the native parser and libavcodec both call clean must be equal (QP of every
+// macroblock, intra or inter, vectors at the first cell of every 8x8).
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavutil/log.h>
+}
+
+#include "base/error.h"
+#include "native_reading.h"
+
+namespace {
+
+using namespace cvdecode;
+
+// Access units as libavcodec's own parser cuts them: libavcodec wants whole pictures per packet.
+class AccessUnits final : public PacketSource {
+ public:
+  explicit AccessUnits(std::span<const uint8_t> input) {
+    info_.path = "<fuzz>";
+    info_.codec = "h264";
+    info_.codec_id = AV_CODEC_ID_H264;
+    info_.container = "h264";
+    AVCodecParserContext* parser = av_parser_init(AV_CODEC_ID_H264);
+    AVCodecContext* codec = avcodec_alloc_context3(nullptr);
+    codec->codec_id = AV_CODEC_ID_H264;
+    for (;;) {
+      uint8_t* out = nullptr;
+      int size = 0;
+      const int used =
+          av_parser_parse2(parser, codec, &out, &size, input.data(), static_cast<int>(input.size()),
+                           AV_NOPTS_VALUE, AV_NOPTS_VALUE, 0);
+      if (used < 0) break;
+      if (size > 0) packets_.emplace_back(out, out + size);
+      if (input.empty()) break;
+      input = input.subspan(static_cast<size_t>(used));
+    }
+    avcodec_free_context(&codec);
+    av_parser_close(parser);
+  }
+  int64_t packet_count() const override { return static_cast<int64_t>(packets_.size()); }
+  Packet read_packet(int64_t number) override {
+    Packet packet;
+    packet.data = packets_.at(static_cast<size_t>(number));
+    packet.number = number;
+    return packet;
+  }
+  const StreamInfo& info() const { return info_; }
+
+ private:
+  StreamInfo info_;
+  std::vector<std::vector<uint8_t>> packets_;
+};
+
+struct Rows {
+  std::vector<Clip> clip;  // one frame each, by decode number
+};
+
+Rows read_rows(Backend& backend, const FrameIndex& index, PlaneMask planes) {
+  Rows rows;
+  for (size_t i = 0; i < index.pictures.size(); ++i) {
+    const auto segment = static_cast<size_t>(index.pictures[i].segment);
+    rows.clip.push_back(Clip::allocate(index.segments[segment].geometry, 1, planes));
+    const Request request{static_cast<int32_t>(i), 0};
+    backend.read({&request, 1}, planes, rows.clip.back());
+  }
+  return rows;
+}
+
+void differ(const char* what, size_t picture, int x, int y, int expected, int got) {
+  std::fprintf(stderr, "picture %zu macroblock (%d, %d) %s: libavcodec %d, native %d\n", picture, x,
+               y, what, expected, got);
+  std::abort();
+}
+
+void compare(size_t number, const Clip& libav, const Clip& native) {
+  const Geometry& g = libav.geometry;
+  const auto* their_type = libav.row<uint8_t>(Plane::kMbType, 0);
+  const auto* type = native.row<uint8_t>(Plane::kMbType, 0);
+  const auto* their_qp = libav.row<int16_t>(Plane::kQp, 0);
+  const auto* qp = native.row<int16_t>(Plane::kQp, 0);
+  const auto* their_mv = libav.row<int16_t>(Plane::kMv, 0);
+  const auto* mv = native.row<int16_t>(Plane::kMv, 0);
+  const int64_t cells = int64_t{g.w4()} * g.h4();
+  for (int y = 0; y < g.h16(); ++y) {
+    for (int x = 0; x < g.w16(); ++x) {
+      const int mb = y * g.w16() + x;
+      const bool pcm = type[mb] == static_cast<uint8_t>(MbType::kIPcm);
+      const bool intra = type[mb] <= static_cast<uint8_t>(MbType::kIPcm);
+      const bool their_intra = their_type[mb] == static_cast<uint8_t>(MbType::kIntraUnknown);
+      if (intra != their_intra) differ("mb_type", number, x, y, their_type[mb], type[mb]);
+      if (!pcm && qp[mb] != their_qp[mb]) differ("qp", number, x, y, their_qp[mb], qp[mb]);
+      for (int plane = 0; plane < 4; ++plane) {
+        for (int quad = 0; quad < 4; ++quad) {
+          const int64_t at =
+              plane * cells + int64_t{y * 4 + quad / 2 * 2} * g.w4() + x * 4 + quad % 2 * 2;
+          if (mv[at] != their_mv[at]) differ("mv", number, x, y, their_mv[at], mv[at]);
+        }
+      }
+    }
+  }
+}
+
+void run(std::span<const uint8_t> input) {
+  AccessUnits stream(input);
+  std::shared_ptr<const NativeIndex> native_index;
+  const auto indexer = make_indexer(stream.info(), &native_index);
+  for (int64_t i = 0; i < stream.packet_count(); ++i) indexer->add_packet(stream.read_packet(i));
+  const FrameIndex index = indexer->finish();
+  if (!fuzz::small_enough(index)) return;
+  const BackendContext context{stream.info(), index, stream, 1};
+  const auto native = make_native_backend(context, native_index);
+  const auto libav = make_libav_backend(context);
+  constexpr PlaneMask planes =
+      mask_of(Plane::kMv) | mask_of(Plane::kRef) | mask_of(Plane::kMbType) | mask_of(Plane::kQp);
+  const Rows ours = read_rows(*native, index, planes);
+  const Rows theirs = read_rows(*libav, index, planes);
+  for (size_t i = 0; i < ours.clip.size(); ++i) {
+    // One damaged picture casts doubt on all that follow: concealment, lost references.
+    if (ours.clip[i].lost[0] || theirs.clip[i].lost[0]) return;
+    const auto& types = ours.clip[i];
+    const auto* type = types.row<uint8_t>(Plane::kMbType, 0);
+    for (int mb = 0; mb < types.geometry.w16() * types.geometry.h16(); ++mb) {
+      if (type[mb] == static_cast<uint8_t>(MbType::kLost)) return;
+    }
+    compare(i, theirs.clip[i], ours.clip[i]);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  av_log_set_level(AV_LOG_QUIET);
+  try {
+    run({data, size});
+  } catch (const Error&) {
+  }
+  return 0;
+}
