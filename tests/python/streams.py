@@ -34,7 +34,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "fake-interlaced": ("0", "1"),
     "keyint": ("6", "30"),
     "size": ("80x64", "98x68", "112x96", "66x132"),
-    "content": ("pan", "fade", "cuts"),
+    "content": ("pan", "fade", "cuts", "soft"),
 }
 
 
@@ -103,7 +103,8 @@ def noise_video(width: int, height: int, frames: int, content: str, seed: int) -
     """(frames, height * 3 // 2, width) uint8 I420: moving texture, own noise in every frame.
 
     content: "pan" moves background and two objects by fractions of a sample, "fade" also changes
-    brightness (explicit weights pay), "cuts" changes the scene every few frames.
+    brightness (explicit weights pay), "cuts" changes the scene every few frames, "soft" has little
+    contrast and noise (lossless coding then takes intra prediction and not I_PCM).
     """
     rng = np.random.default_rng(seed)
     out = np.empty((frames, height * 3 // 2, width), np.uint8)
@@ -133,7 +134,9 @@ def noise_video(width: int, height: int, frames: int, content: str, seed: int) -
         gain = 1.0
         if content == "fade":
             gain = 0.35 + 0.65 * abs(np.cos(t * 0.23))
-        noise = rng.normal(0, 4, luma.shape)
+        noise = rng.normal(0, 0.8 if content == "soft" else 4, luma.shape)
+        if content == "soft":
+            luma = 110 + 0.08 * luma + np.arange(width)[None, :] * 0.7
         luma = (luma - 16) * gain + 16 + noise + (12 if content == "fade" else 0) * np.sin(t)
         out[t, :height] = np.clip(np.rint(luma), 0, 255)
         for c in range(2):
@@ -188,17 +191,26 @@ def special(folder: Path) -> list[Stream]:
     noise = noise_video(64, 48, 6, "pan", 99)
     white = np.random.default_rng(7).integers(0, 256, (3, 72, 64), np.uint8)
     flat = np.full((6, 72, 64), 90, np.uint8)
+    soft = noise_video(80, 64, 5, "soft", 97)
+    mixed = noise.copy()
+    mixed[:, 16:32, 16:48] = np.random.default_rng(8).integers(0, 256, (6, 16, 32), np.uint8)
     base = {"threads": "1", "no-psy": "1"}
     grey = ("-pix_fmt", "gray")
     cases: list[tuple[str, np.ndarray, dict[str, str], tuple[str, ...]]] = [
         ("plain", noise, {"qp": "26", "bframes": "2"}, ()),
         ("pcm-cavlc", white, {"qp": "1", "cabac": "0"}, ()),
         ("pcm-cabac", white, {"qp": "1", "cabac": "1"}, ()),
+        ("pcm-among-others-cavlc", mixed, {"qp": "2", "cabac": "0"}, ()),
+        ("pcm-among-others-cabac", mixed, {"qp": "2", "bframes": "2"}, ()),
         ("grey-cavlc", noise, {"qp": "24", "cabac": "0"}, grey),
         ("grey-cabac", noise, {"qp": "24", "8x8dct": "1"}, grey),
         ("grey-lossless", noise, {"qp": "0"}, grey),
         ("skips", flat, {"qp": "40", "bframes": "3"}, ()),
         ("lossless-cavlc-8x8", noise, {"qp": "0", "cabac": "0", "8x8dct": "1"}, ()),
+        ("lossless-soft-cavlc", soft, {"qp": "0", "cabac": "0", "8x8dct": "1"}, ()),
+        ("lossless-soft-cabac", soft, {"qp": "0", "8x8dct": "1", "bframes": "1"}, ()),
+        ("lossless-soft-4x4", soft, {"qp": "0", "partitions": "i4x4,p8x8"}, ()),
+        ("lossless-soft-16x16", soft, {"qp": "0", "partitions": "none"}, ()),
         ("chroma-qp", noise, {"qp": "30", "chroma-qp-offset": "-12", "cqm": "jvt"}, ()),
         ("aq", noise_video(96, 80, 8, "cuts", 98), {"crf": "28", "aq-mode": "2"}, ()),
         ("many-slices", noise, {"qp": "28", "slice-max-mbs": "2", "bframes": "2"}, ()),
