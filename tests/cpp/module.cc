@@ -192,12 +192,12 @@ PYBIND11_MODULE(_oracle, m) {
   m.doc() = "Test-only oracles: libavcodec's own output and a reconstructor from the standard.";
   py::class_<oracle::ReferenceDecoder>(m, "ReferenceDecoder")
       .def(py::init([](const std::string& path, bool loop_filter, bool mb_types, bool mmco,
-                       bool planes) {
+                       bool planes, bool plain_c) {
              return std::make_unique<oracle::ReferenceDecoder>(
-                 path, oracle::ReferenceOptions{loop_filter, mb_types, mmco, planes});
+                 path, oracle::ReferenceOptions{loop_filter, mb_types, mmco, planes, plain_c});
            }),
            py::arg("path"), py::kw_only(), py::arg("loop_filter") = false,
-           py::arg("mb_types") = false, py::arg("mmco") = false, py::arg("planes") = true)
+           py::arg("mb_types") = false, py::arg("mmco") = false, py::arg("planes") = true, py::arg("plain_c") = false)
       .def("next", &next_frame)
       .def("take_log", &oracle::ReferenceDecoder::take_log)
       .def_property_readonly("packets", &oracle::ReferenceDecoder::packets)

@@ -7,6 +7,7 @@
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/cpu.h>
 #include <libavutil/motion_vector.h>
 #include <libavutil/pixdesc.h>
 #include <libavutil/video_enc_params.h>
@@ -83,6 +84,8 @@ ReferenceDecoder::ReferenceDecoder(const std::string& path, const ReferenceOptio
   } else {
     av_log_set_callback([](void*, int, const char*, va_list) {});
   }
+  // libavcodec's vector code saturates 16-bit sums in weighted bi-prediction; its C code is exact.
+  av_force_cpu_flags(options.plain_c ? 0 : -1);
   format_ = open_input(path);
   check(avformat_find_stream_info(format_, nullptr), "stream info");
   stream_ = av_find_best_stream(format_, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);

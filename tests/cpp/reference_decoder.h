@@ -19,6 +19,7 @@ struct ReferenceOptions {
   bool mb_types = false;     // capture `-debug mb_type`
   bool mmco = false;         // capture `-debug mmco`
   bool planes = true;
+  bool plain_c = false;  // no SIMD inside libavcodec
 };
 
 struct ReferenceFrame {

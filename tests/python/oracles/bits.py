@@ -39,3 +39,18 @@ def slice_sum(picture: ParsedPicture, number: int) -> int:
     if s.entropy_coding_mode:
         return (s.header_bits + 7) // 8 * 8 + 9 + total
     return s.header_bits + total + 1
+
+
+def ends_at(payload: bytes, position: int, *, cabac: bool) -> bool:
+    """Whether rbsp_stop_one_bit is the last bit before `position`.
+
+    x264 sets the last bit of a CABAC slice's last byte at will, behind the stop bit, where the
+    standard wants rbsp_alignment_zero_bit; nothing else may follow.
+    """
+    if end_of_slice(payload) == position:
+        return True
+    data = payload.rstrip(b"\0")
+    if not cabac or (position + 7) // 8 != len(data):
+        return False
+    tail = data[-1] & (0xFF >> ((position - 1) % 8))
+    return tail == (0x80 >> ((position - 1) % 8)) | 1

@@ -85,13 +85,20 @@ def frames(
     mb_types: bool = False,
     mmco: bool = False,
     planes: bool = True,
+    plain_c: bool = False,
 ) -> Iterator[ReferenceFrame]:
     """Decode with one thread, no cropping, corrupt frames shown, strict order, no edit lists.
 
     loop_filter=False is what makes the samples equal to clip(prediction + residual).
+    plain_c keeps libavcodec from using SIMD, whose weighted bi-prediction saturates at 16 bits.
     """
     decoder = oracle_module().ReferenceDecoder(
-        str(path), loop_filter=loop_filter, mb_types=mb_types, mmco=mmco, planes=planes
+        str(path),
+        loop_filter=loop_filter,
+        mb_types=mb_types,
+        mmco=mmco,
+        planes=planes,
+        plain_c=plain_c,
     )
     index = 0
     while (raw := decoder.next()) is not None:
