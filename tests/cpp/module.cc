@@ -197,7 +197,8 @@ PYBIND11_MODULE(_oracle, m) {
                  path, oracle::ReferenceOptions{loop_filter, mb_types, mmco, planes, plain_c});
            }),
            py::arg("path"), py::kw_only(), py::arg("loop_filter") = false,
-           py::arg("mb_types") = false, py::arg("mmco") = false, py::arg("planes") = true, py::arg("plain_c") = false)
+           py::arg("mb_types") = false, py::arg("mmco") = false, py::arg("planes") = true,
+           py::arg("plain_c") = false)
       .def("next", &next_frame)
       .def("take_log", &oracle::ReferenceDecoder::take_log)
       .def_property_readonly("packets", &oracle::ReferenceDecoder::packets)

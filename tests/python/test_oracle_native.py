@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import handmade
@@ -74,7 +74,7 @@ def test_handmade_streams_are_exact(tmp_path: Path, seed: int) -> None:
     )
     path = tmp_path / f"hand{seed}.264"
     written = handmade.write(path, recipe)
-    _require_exact(compare(path))
+    _require_exact(compare(path, plain_c=True))
     for made, p in zip(written, native.pictures(native.open_debug(path)), strict=True):
         _as_written(made, p)
 
@@ -101,12 +101,12 @@ def _as_written(made: handmade.WrittenPicture, p: ParsedPicture) -> None:
 # -- the shared clips ------------------------------------------------------------------------------
 
 
-def _rows(*, scope: bool) -> Iterator[object]:
-    rows = [r for r in manifest() if in_scope(r) == scope and r["group"] != "damaged"]
+def _rows(*, scope: bool) -> list[object]:
+    whole = [r for r in manifest() if r["group"] not in ("damaged", "h264-parser-edge")]
+    rows = [r for r in whole if in_scope(r) == scope]
     if not rows:
-        yield pytest.param(None, marks=pytest.mark.skip(reason=f"no shared clips at {DATA}"))
-    for row in rows:
-        yield pytest.param(row, id=Path(row["path"]).name)
+        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no shared clips at {DATA}"))]
+    return [pytest.param(row, id=Path(row["path"]).name) for row in rows]
 
 
 def _pictures(row: dict[str, str]) -> int | None:
@@ -137,7 +137,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ParsedPicture]
     path = tmp_path_factory.mktemp("sound") / "sound.264"
     handmade.write(path, handmade.Recipe(3, pictures=6))
     pics = list(native.pictures(native.open_debug(path)))
-    frames = {f.packet: f for f in reference.frames(path)}
+    frames = {f.packet: f for f in reference.frames(path, plain_c=True)}
     return pics, [frames[p.packet] for p in pics]
 
 
@@ -150,7 +150,7 @@ def test_the_reconstructor_notices_a_wrong(
     noticed = tried = 0
     for p, f in zip(pics, frames, strict=True):
         assert reconstruct(p, f, refs).exact
-        saved = getattr(p, what, None)
+        saved, saved_slices = getattr(p, what, None), p.slices
         if what == "mv":
             p.mv = p.mv + (p.mv != 0).astype(np.int16)
         elif what == "ref_idx":
@@ -164,12 +164,14 @@ def test_the_reconstructor_notices_a_wrong(
             p.residual_uv = p.residual_uv.copy()
             p.residual_uv[1, 3, 2] += 1 if f.planes[2][3, 2] < 255 else -1
         elif what == "weights":
-            for s in p.slices:
-                s.weighted = 0
+            p.slices = [dataclasses.replace(s, weighted=0) for s in p.slices]
         else:
-            p.intra_chroma_mode = (p.intra_chroma_mode + 1) % 4
+            what = "intra_chroma_mode"
+            saved = p.intra_chroma_mode
+            p.intra_chroma_mode = (saved + 1) % 4
         tried += 1
         noticed += not reconstruct(p, f, refs).exact
+        p.slices = saved_slices
         if saved is not None:
             setattr(p, what, saved)
     assert noticed >= (tried if what.startswith("residual") else 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from .parsed import ParsedPicture, ParsedSlice
@@ -9,15 +11,7 @@ from .parsed import ParsedPicture, ParsedSlice
 
 def rbsp(nal: bytes) -> bytes:
     """The raw byte sequence payload of a NAL unit: 7.3.1, emulation prevention removed."""
-    out = bytearray()
-    zeros = 0
-    for byte in nal[1:]:
-        if zeros >= 2 and byte == 3:
-            zeros = 0
-            continue
-        zeros = zeros + 1 if byte == 0 else 0
-        out.append(byte)
-    return bytes(out)
+    return re.sub(rb"\x00\x00\x03", b"\x00\x00", nal[1:])
 
 
 def end_of_slice(payload: bytes) -> int:
