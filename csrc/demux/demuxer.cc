@@ -210,6 +210,7 @@ void Demuxer::scan(const std::function<void(const Packet&)>& sink) {
   }
   scanned_ = true;
   av_packet_unref(packet_.get());
+  if (info_.start_time == kNoTimestamp && !info_.raw) info_.start_time = table_.first_pts();
   if (counters_.packets_unlocated == 0) {  // all packets can be read directly from now on
     format_.reset();
     io_.reset();

@@ -108,6 +108,15 @@ Packet PacketTable::describe(int64_t number) const {
   return packet;
 }
 
+int64_t PacketTable::first_pts() const {
+  int64_t first = kNoTimestamp;
+  for (const Entry& e : entries_) {
+    if ((e.flags & kDiscard) != 0 || e.pts == kNoTimestamp) continue;
+    if (first == kNoTimestamp || e.pts < first) first = e.pts;
+  }
+  return first;
+}
+
 std::span<const uint8_t> PacketTable::new_extradata(int64_t number) const {
   if ((entry(number).flags & kExtradata) == 0) return {};
   return extradata_.at(number);

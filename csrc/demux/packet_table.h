@@ -48,6 +48,8 @@ class PacketTable {
   Place place(int64_t number) const;
   // The packet's fields but for its bytes.
   Packet describe(int64_t number) const;
+  // The least pts of the packets that are presented, kNoTimestamp where there is none.
+  int64_t first_pts() const;
   // New extradata of the packet, else empty.
   std::span<const uint8_t> new_extradata(int64_t number) const;
   // The last new extradata at or before the packet, else empty.

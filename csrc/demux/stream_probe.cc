@@ -75,9 +75,51 @@ int nal_length_size(const AVCodecParameters& par) {
   return 0;
 }
 
+// True when every video stream is H.264 in MP4 or Matroska with its parameter sets in the header.
+// Then avformat_find_stream_info would decode up to 20 pictures only to guess decode times
+// (measured: 14 ms against 0.2 ms on a 720p file), which both containers' own times make needless.
+// What is lost: the pixel format, and the sample aspect ratio where only the bitstream says it.
+bool header_says_all(const AVFormatContext& format) {
+  const std::string_view container = format.iformat->name;
+  const bool matroska = container.find("matroska") != std::string_view::npos;
+  if (!matroska && container.find("mp4") == std::string_view::npos) return false;
+  bool video = false;
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    const AVStream& stream = *format.streams[i];
+    if (!is_picture(stream)) continue;
+    const AVCodecParameters& par = *stream.codecpar;
+    video = true;
+    if (par.codec_id != AV_CODEC_ID_H264 || nal_length_size(par) == 0 || par.width <= 0 ||
+        par.height <= 0 || stream.avg_frame_rate.num <= 0 || stream.avg_frame_rate.den <= 0) {
+      return false;
+    }
+    // A tag in Matroska means "as in AVI": decode times only.
+    if (matroska && par.codec_tag != 0) return false;
+  }
+  return video;
+}
+
+// What the decoder would have said, from the avcC box (14496-15, 5.3.3.1; H.264 A.2).
+void fill_profile(const AVCodecParameters& par, StreamInfo& info) {
+  if (par.codec_id != AV_CODEC_ID_H264 || info.nal_length_size == 0 || info.level > 0) return;
+  const int profile_idc = par.extradata[1];
+  const int constraint_flags = par.extradata[2];
+  info.profile_id = profile_idc;
+  info.level = par.extradata[3];
+  const bool constraint_set1 = (constraint_flags & 0x40) != 0;
+  const bool constraint_set3 = (constraint_flags & 0x10) != 0;
+  if (profile_idc == 66 && constraint_set1) info.profile_id |= 1 << 9;  // Constrained Baseline
+  if ((profile_idc == 110 || profile_idc == 122 || profile_idc == 244) && constraint_set3) {
+    info.profile_id |= 1 << 11;  // an Intra profile
+  }
+}
+
 }  // namespace
 
 void probe_streams(AVFormatContext& format, const std::string& name) {
+  if (header_says_all(format)) return;
+  // A raw stream has one stream, and its times are not used: the first picture tells all.
+  if (is_raw(*format.iformat)) format.max_analyze_duration = 1;
   std::vector<AVDictionary*> options(format.nb_streams, nullptr);
   for (AVDictionary*& option : options) av_dict_set(&option, "max_pixels", kMaxPixels, 0);
   const int code = avformat_find_stream_info(&format, options.empty() ? nullptr : options.data());
@@ -114,9 +156,6 @@ StreamInfo describe_stream(AVFormatContext& format, int index, const std::string
   info.container = format.iformat->name;
   info.codec = avcodec_get_name(par.codec_id);
   info.codec_id = par.codec_id;
-  if (const char* profile = avcodec_profile_name(par.codec_id, par.profile); profile != nullptr) {
-    info.profile = profile;
-  }
   if (par.codec_tag == MKTAG('e', 'n', 'c', 'v')) {
     throw Error(ErrorKind::kUnsupported,
                 name + ": stream " + std::to_string(index) + " is encrypted; decrypt it first");
@@ -167,6 +206,9 @@ StreamInfo describe_stream(AVFormatContext& format, int index, const std::string
   info.codec_tag = par.codec_tag;
   info.profile_id = par.profile;
   info.level = par.level;
+  fill_profile(par, info);
+  const char* profile = avcodec_profile_name(par.codec_id, info.profile_id);
+  if (profile != nullptr) info.profile = profile;
   info.pixel_format = par.format;
   info.bits_per_coded_sample = par.bits_per_coded_sample;
   info.field_order = par.field_order;
