@@ -1,5 +1,6 @@
 // Which indexer reads which codec.
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "av/handles.h"
@@ -23,14 +24,36 @@ class IndexerOf final : public Indexer {
   T indexer_;
 };
 
+// Table E-1. The demuxer opens H.264 in MP4 and Matroska without looking into the bitstream, so a
+// ratio that only the bitstream has is found here.
+void set_sample_aspect_ratio(const NativeIndex& native, FrameIndex& index) {
+  static constexpr std::pair<int, int> kRatios[] = {
+      {0, 1},   {1, 1},   {12, 11}, {10, 11}, {16, 11},  {40, 33}, {24, 11}, {20, 11}, {32, 11},
+      {80, 33}, {18, 11}, {15, 11}, {64, 33}, {160, 99}, {4, 3},   {3, 2},   {2, 1}};
+  for (const h264::PictureEntry& picture : native.pictures) {
+    if (picture.slices.empty() || picture.slices[0].sets.sps == nullptr) continue;
+    const h264::Vui& vui = picture.slices[0].sets.sps->vui;
+    if (vui.aspect_ratio_idc == 255 && vui.sar_width > 0 && vui.sar_height > 0) {
+      index.sar_num = vui.sar_width;
+      index.sar_den = vui.sar_height;
+    } else if (vui.aspect_ratio_idc >= 0 && vui.aspect_ratio_idc < 17) {
+      std::tie(index.sar_num, index.sar_den) = kRatios[vui.aspect_ratio_idc];
+    }
+    return;
+  }
+}
+
 class H264Indexer final : public Indexer {
  public:
   H264Indexer(const StreamInfo& info, std::shared_ptr<const NativeIndex>* native_index)
       : indexer_(info), native_index_(native_index) {}
   void add_packet(const Packet& packet) override { indexer_.add_packet(packet); }
   FrameIndex finish() override {
-    std::shared_ptr<const NativeIndex> unused;
-    return indexer_.finish(native_index_ != nullptr ? native_index_ : &unused);
+    std::shared_ptr<const NativeIndex> native;
+    FrameIndex index = indexer_.finish(&native);
+    if (native != nullptr) set_sample_aspect_ratio(*native, index);
+    if (native_index_ != nullptr) *native_index_ = std::move(native);
+    return index;
   }
 
  private:

@@ -105,6 +105,7 @@ py::dict dict_of(const FrameIndex& index) {
   d["presentation"] = index.presentation;
   d["segments"] = segments;
   d["gops"] = gops;
+  d["sar"] = py::make_tuple(index.sar_num, index.sar_den);
   d["pts_contradict_order"] = index.pts_contradict_order;
   d["warnings"] = index.warnings;
   return d;

@@ -55,6 +55,9 @@ struct FrameIndex {
   std::vector<int32_t> presentation;  // presentation index -> decode number
   std::vector<Segment> segments;      // presentation order, covering [0, size())
   std::vector<Gop> gops;              // decode order
+  // Sample aspect ratio that the bitstream states; 0/1 = none. It counts where StreamInfo has none.
+  int sar_num = 0;
+  int sar_den = 1;
   bool pts_contradict_order = false;  // the container's pts do not rise in output order
   std::vector<std::string> warnings;  // what was odd, with its place; shown in video.stats
 
