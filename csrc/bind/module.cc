@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
   cvdecode::bind::register_demux(m);
   cvdecode::bind::register_h264_headers(m);
   cvdecode::bind::register_h264_debug(m);
+  cvdecode::bind::register_h264_syntax(m);
 }
