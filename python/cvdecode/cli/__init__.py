@@ -1,0 +1,45 @@
+"""The command line: cvdecode probe | extract | accumulate | view | bench."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import cvdecode
+from cvdecode.cli import accumulate, bench, extract, probe, view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = (probe, extract, accumulate, view, bench)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="cvdecode",
+        description="Motion vectors, references, residuals, QP, block types and bits of a video, "
+        "as tensors, exactly as coded.",
+    )
+    top.add_argument("--version", action="version", version=f"cvdecode {cvdecode.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        name = module.__name__.rsplit(".", 1)[1]
+        summary = (module.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(name, help=summary, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 = done, 1 = an input failed, 2 = wrong usage, 130 = interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (cvdecode.Error, OSError, ValueError, IndexError, MemoryError) as error:
+        print(f"cvdecode {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

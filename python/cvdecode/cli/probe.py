@@ -1,0 +1,59 @@
+"""Say what a video is: codec, sizes, frames, GOPs, and which planes can be had."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+import cvdecode
+from cvdecode.cli._terminal import console, print_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", help="a video file or URL")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    meta = cvdecode.probe(arguments.video)
+    if arguments.json:
+        print(json.dumps(meta.to_dict()))
+        return 0
+    m = meta.metadata
+    types = Counter(meta.frame_types)
+    lengths = [g.stop - g.start for g in meta.gops]
+    facts = [
+        ("codec", f"{m.codec} {m.profile}".strip()),
+        ("size", f"{m.width}x{m.height} (coded {m.coded_width}x{m.coded_height})"),
+        ("frames", f"{m.num_frames}: " + ", ".join(f"{n} {t}" for t, n in sorted(types.items()))),
+        ("rate", f"{m.average_fps:.3f} fps" if m.average_fps else "not said"),
+        ("duration", f"{m.duration_seconds:.3f} s" if m.duration_seconds else "not said"),
+        ("GOPs", _lengths(lengths)),
+        ("segments", str(len(meta.segments))),
+    ]
+    if m.rotation:
+        facts.append(("rotation", f"{m.rotation:g} degrees (not applied)"))
+    facts += [("warning", text) for text in meta.warnings]
+    print_table(str(arguments.video), ("", ""), facts)
+    planes = list(next(iter(meta.backends.values()))["planes"]) if meta.backends else []
+    names = list(dict.fromkeys(p for b in meta.backends.values() for p in (*planes, *b["planes"], *b["why_not"])))
+    print_table("planes", ("plane", *meta.backends), [_plane_row(n, meta) for n in names])
+    reasons = {
+        (name, why) for name, b in meta.backends.items() for why in b["why_not"].values() if why
+    }
+    for name, why in sorted(reasons):
+        console().print(f"{name}: {why}")
+    return 0
+
+
+def _lengths(lengths: list[int]) -> str:
+    if not lengths:
+        return "none"
+    low, high = min(lengths), max(lengths)
+    return f"{len(lengths)} of {low} frames" if low == high else f"{len(lengths)} of {low} to {high} frames"
+
+
+def _plane_row(name: str, meta: Any) -> tuple[str, ...]:
+    return (name, *("yes" if name in b["planes"] else "no" for b in meta.backends.values()))
