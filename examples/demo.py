@@ -81,9 +81,8 @@ def describe(path: Path) -> list[list[str]]:
             )  # fmt: skip
         except (cvdecode.PlaneUnavailable, cvdecode.UnsupportedStream) as error:
             table.append(("displacement", "not available", "", "", str(error)))
-    m = meta.metadata
     print_table(
-        f"{path.name}: {m.codec} {m.width}x{m.height}, {m.num_frames} frames; {frames} read in "
+        f"{path.name}: {meta.codec} {meta.width}x{meta.height}, {meta.num_frames} frames; {frames} read in "
         f"{seconds * 1000:.0f} ms",
         ("plane", "shape", "type", "by", "what it says"),
         table,

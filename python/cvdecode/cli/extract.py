@@ -23,7 +23,7 @@ from cvdecode.cli._inputs import expand
 from cvdecode.cli._store import SUFFIXES, WRITERS, Layout, layout_bytes
 from cvdecode.cli._terminal import print_table, progress, readable
 
-PLANES = ("mv", "ref", "mb_type", "qp", "bits", "residual_y", "residual_uv", "rgb")
+PLANES = cvdecode.PLANES
 UNITS = {
     "mv": "1/mv_unit luma sample, from this block to its reference; (list, x|y, row, column)",
     "ref": "frames in presentation order from this frame to the reference; 0 = list not used; "
@@ -160,11 +160,9 @@ def plan(source: str, name: str, arguments: argparse.Namespace) -> Job:
 
 def _planes(source: str, arguments: argparse.Namespace) -> tuple[str, ...]:
     if arguments.planes == "all":
-        meta = cvdecode.probe(source)
-        backends = [
-            b for name, b in meta.backends.items() if arguments.backend in ("auto", name)
-        ]
-        return tuple(p for p in PLANES if any(p not in b["why_not"] for b in backends))
+        offers = cvdecode.probe(source).backends
+        offers = {n: o for n, o in offers.items() if arguments.backend in ("auto", n)}
+        return tuple(p for p in PLANES if any(p in o.planes for o in offers.values()))
     planes = tuple(dict.fromkeys(p.strip() for p in arguments.planes.split(",") if p.strip()))
     unknown = [p for p in planes if p not in PLANES]
     if unknown or not planes:
@@ -209,7 +207,7 @@ def _metadata(job: Job, video: Any, clip: Any) -> dict[str, str]:
         "mv_unit": str(meta.mv_unit),
         "qp_scale": str(meta.qp_scale),
         "time_base": str(meta.time_base),
-        "coded_size": json.dumps(list(clip.coded_size)),
+        "coded_size": json.dumps(list(clip.segment.coded_size)),
         "crop": json.dumps([int(c) for c in clip.crop]),
         "grid": str(job.grid),
         "backend": json.dumps(dict(video.backend)),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 from collections import Counter
+from fractions import Fraction
 from typing import Any
 
 import cvdecode
@@ -19,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     meta = cvdecode.probe(arguments.video)
     if arguments.json:
-        print(json.dumps(meta.to_dict()))
+        print(json.dumps(dataclasses.asdict(meta), default=_plain))
         return 0
-    m = meta.metadata
+    m = meta
     types = Counter(meta.frame_types)
     lengths = [g.stop - g.start for g in meta.gops]
     facts = [
@@ -37,14 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
         facts.append(("rotation", f"{m.rotation:g} degrees (not applied)"))
     facts += [("warning", text) for text in meta.warnings]
     print_table(str(arguments.video), ("", ""), facts)
-    planes = list(next(iter(meta.backends.values()))["planes"]) if meta.backends else []
-    names = list(dict.fromkeys(p for b in meta.backends.values() for p in (*planes, *b["planes"], *b["why_not"])))
-    print_table("planes", ("plane", *meta.backends), [_plane_row(n, meta) for n in names])
-    reasons = {
-        (name, why) for name, b in meta.backends.items() for why in b["why_not"].values() if why
-    }
-    for name, why in sorted(reasons):
-        console().print(f"{name}: {why}")
+    rows = [
+        (plane, *("yes" if plane in offer.planes else "no" for offer in meta.backends.values()))
+        for plane in cvdecode.PLANES
+    ]
+    print_table("planes", ("plane", *meta.backends), rows)
+    for name, offer in meta.backends.items():
+        for why in dict.fromkeys(offer.why_not.values()):
+            console().print(f"{name}: {why}")
     return 0
 
 
@@ -55,5 +58,8 @@ def _lengths(lengths: list[int]) -> str:
     return f"{len(lengths)} of {low} frames" if low == high else f"{len(lengths)} of {low} to {high} frames"
 
 
-def _plane_row(name: str, meta: Any) -> tuple[str, ...]:
-    return (name, *("yes" if name in b["planes"] else "no" for b in meta.backends.values()))
+def _plain(value: Any) -> Any:
+    """What json cannot write itself: fractions as [numerator, denominator], arrays as lists."""
+    if isinstance(value, Fraction):
+        return [value.numerator, value.denominator]
+    return [None if math.isnan(v) else v for v in value.tolist()]

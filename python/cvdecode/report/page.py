@@ -84,15 +84,15 @@ def write_page(
     return path
 
 
-def available_planes(meta: Any) -> tuple[set[str], dict[str, str]]:
+def available_planes(meta: cvdecode.Probe) -> tuple[set[str], dict[str, str]]:
     """(planes that some backend can fill, {plane: why no backend can})."""
     available: set[str] = set()
     reasons: dict[str, str] = {}
     for plane in WANTED:
-        why = [backend["why_not"].get(plane) for backend in meta.backends.values()]
-        if any(reason is None for reason in why):
+        if plane in meta.planes:
             available.add(plane)
         else:
+            why = [offer.why_not.get(plane, "") for offer in meta.backends.values()]
             reasons[plane] = "; ".join(dict.fromkeys(r for r in why if r))
     return available, reasons
 
@@ -123,7 +123,7 @@ def residual_image(residual: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
 
 
 def _page_data(clip: Any, motion: Any, *, title: str, metadata: Any) -> dict[str, Any]:
-    rows4, cols4 = clip.coded_size[1] // 4, clip.coded_size[0] // 4
+    rows4, cols4 = clip.segment.coded_size[1] // 4, clip.segment.coded_size[0] // 4
     planes = {p: getattr(clip, p) for p in WANTED if p in clip.planes}
     qps = planes["qp"][planes["qp"] != -128] if "qp" in planes else np.zeros(0)
     records = []
@@ -131,7 +131,7 @@ def _page_data(clip: Any, motion: Any, *, title: str, metadata: Any) -> dict[str
         record: dict[str, Any] = {
             "index": int(clip.index[t]),
             "seconds": None if np.isnan(clip.pts_seconds[t]) else float(clip.pts_seconds[t]),
-            "type": clip.frame_type[t],
+            "type": str(clip.frame_type[t]),
             "key": bool(clip.is_key[t]),
             "lost": bool(clip.lost[t]),
             "rgb": _jpeg(np.ascontiguousarray(clip.rgb[t].transpose(1, 2, 0))),
