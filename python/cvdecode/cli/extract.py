@@ -327,5 +327,5 @@ def report(
                 for e in written
             ],
         )
-    if failures:
-        print_table("failed", ("file", "why"), failures)
+    for source, why in failures:
+        print(f"failed: {why if source in why else f'{source}: {why}'}")

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import cvdecode
-from cvdecode.cli._terminal import console, print_table
+from cvdecode.cli._terminal import print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     print_table("planes", ("plane", *meta.backends), rows)
     for name, offer in meta.backends.items():
         for why in dict.fromkeys(offer.why_not.values()):
-            console().print(f"{name}: {why}")
+            planes = ", ".join(p for p, reason in offer.why_not.items() if reason == why)
+            print(f"no {planes} by {name}: {why}")
     return 0
 
 
