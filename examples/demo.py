@@ -66,7 +66,9 @@ def describe(path: Path) -> list[list[str]]:
         seconds = time.perf_counter() - begin
         for name in planes:
             plane = getattr(clip, name)
-            table.append((name, str(plane.shape), str(plane.dtype), video.backend[name], summary(name, clip)))
+            table.append(
+                (name, str(plane.shape), str(plane.dtype), video.backend[name], summary(name, clip))
+            )
         for name, why in reasons.items():
             table.append((name, "not available", "", "", why))
         try:
@@ -82,8 +84,8 @@ def describe(path: Path) -> list[list[str]]:
         except (cvdecode.PlaneUnavailable, cvdecode.UnsupportedStream) as error:
             table.append(("displacement", "not available", "", "", str(error)))
     print_table(
-        f"{path.name}: {meta.codec} {meta.width}x{meta.height}, {meta.num_frames} frames; {frames} read in "
-        f"{seconds * 1000:.0f} ms",
+        f"{path.name}: {meta.codec} {meta.width}x{meta.height}, {meta.num_frames} frames; "
+        f"{frames} read in {seconds * 1000:.0f} ms",
         ("plane", "shape", "type", "by", "what it says"),
         table,
     )
@@ -102,7 +104,9 @@ def summary(name: str, clip: cvdecode.Clip) -> str:
     if name == "mb_type":
         kinds, counts = np.unique(plane, return_counts=True)
         top = np.argsort(-counts)[:3]
-        return ", ".join(f"{cvdecode.MbType(kinds[i]).name} {counts[i] / plane.size:.0%}" for i in top)
+        return ", ".join(
+            f"{cvdecode.MbType(kinds[i]).name} {counts[i] / plane.size:.0%}" for i in top
+        )
     if name == "qp":
         known = plane[plane != -128]
         return f"{known.min()} to {known.max()}, mean {known.mean():.1f}" if known.size else "none"

@@ -112,7 +112,7 @@ def streaming(sources: list[Source], runs: int) -> dict[str, Any]:
     for source in sources:
         figures = measure(candidates, source.path, runs)
         base = figures.get(DECODE, {}).get("seconds")
-        for name, figure in figures.items():
+        for figure in figures.values():
             figure["of_decode"] = figure["seconds"] / base if base else None
         bits = source.path.stat().st_size * 8
         rows.append({"source": source.name, "kind": source.kind, "size": source.size,

@@ -99,8 +99,8 @@ def test_killed_run_is_taken_up(tmp_path: Path) -> None:
     for i in range(6):
         encode(tmp_path / "in" / f"{i}.mp4", "-c:v", "libx264", frames=60, size="320x192")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "cvdecode.cli", "extract", str(tmp_path / "in"), "-o", str(out),
-               "--planes", "mv,ref,qp,rgb"]  # fmt: skip
+    extract = [sys.executable, "-m", "cvdecode.cli", "extract", str(tmp_path / "in")]
+    command = [*extract, "-o", str(out), "--planes", "mv,ref,qp,rgb"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
@@ -112,7 +112,9 @@ def test_killed_run_is_taken_up(tmp_path: Path) -> None:
     before = {p.name: p.stat().st_mtime_ns for p in out.glob("*.safetensors")}
     listed = {name for e in entries(out) for name in e["outputs"]}
     subprocess.run(command, check=True, capture_output=True)
-    assert sorted(p.name for p in out.glob("*.safetensors")) == [f"{i}.safetensors" for i in range(6)]
+    assert sorted(p.name for p in out.glob("*.safetensors")) == [
+        f"{i}.safetensors" for i in range(6)
+    ]
     assert not list(out.glob("*.part")), "a half-written file was left behind"
     for name in listed:
         assert (out / name).stat().st_mtime_ns == before[name], f"{name} was made again"
@@ -150,7 +152,10 @@ def test_grid_keeps_the_block_at_the_cells_centre(folder: Path, tmp_path: Path, 
 
 
 def test_full_disk_is_told_before_any_work(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import shutil
 
@@ -205,7 +210,10 @@ def test_view_png(folder: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     out = tmp_path / "png"
-    assert main(["view", str(folder / "a.mp4"), "--png", str(out), "--frames", "2", "--start", "3"]) == 0
+    assert (
+        main(["view", str(folder / "a.mp4"), "--png", str(out), "--frames", "2", "--start", "3"])
+        == 0
+    )
     assert sorted(p.name for p in out.iterdir()) == ["000003.png", "000004.png"]
     with Image.open(out / "000003.png") as image:
         assert image.width % 160 == 0

@@ -108,7 +108,11 @@ def test_python_layers() -> None:
         allowed = PYTHON.get(owner, CORE)
         for name, at_import in imports(path):
             where = f"{path.relative_to(ROOT)} imports {name}"
-            if name.split(".")[0] == "torch" and at_import and owner not in {"data", "heads", "enhance"}:
+            if (
+                name.split(".")[0] == "torch"
+                and at_import
+                and owner not in {"data", "heads", "enhance"}
+            ):
                 wrong.append(f"{where}: import cvdecode must not need torch")
             if not name.startswith("cvdecode"):
                 continue

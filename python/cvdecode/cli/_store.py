@@ -6,10 +6,13 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # name -> (shape, dtype): everything is known before the first row is written.
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -60,7 +63,7 @@ class SafetensorsWriter:
         text += b" " * (-len(text) % 8)
         self._base = 8 + len(text)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._part, "wb")
+        self._file = open(self._part, "wb")  # noqa: SIM115 (open across calls: rows come in turn)
         try:
             self._file.write(struct.pack("<Q", len(text)) + text)
             self._file.truncate(self._base + offset)
@@ -140,7 +143,7 @@ class NpzWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         part = self._path.with_name(self._path.name + ".part")
         with open(part, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **self._arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, allow_pickle=False, **self._arrays)
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._path)
@@ -149,7 +152,11 @@ class NpzWriter:
         self._arrays.clear()
 
 
-WRITERS = {"safetensors": SafetensorsWriter, "npy": NpyWriter, "npz": NpzWriter}
+WRITERS: dict[str, Callable[[Path, Layout, dict[str, str]], Writer]] = {
+    "safetensors": SafetensorsWriter,
+    "npy": NpyWriter,
+    "npz": NpzWriter,
+}
 SUFFIXES = {"safetensors": ".safetensors", "npy": "", "npz": ".npz"}
 
 

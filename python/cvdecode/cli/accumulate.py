@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         indices = list(range(arguments.start, stop))
         if not indices:
             raise ValueError(
-                f"--start {arguments.start} --stop {arguments.stop}: {source} has {len(video)} frames"
+                f"--start {arguments.start} --stop {arguments.stop}: "
+                f"{source} has {len(video)} frames"
             )
         writer = None
         with progress() as bar:
@@ -83,7 +85,7 @@ def _metadata(source: Path, grid: str) -> dict[str, str]:
     }
 
 
-def _pictures(folder: Path, frames: list[int], displacement: np.ndarray) -> None:  # type: ignore[type-arg]
+def _pictures(folder: Path, frames: list[int], displacement: Any) -> None:
     try:
         from PIL import Image
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import statistics
 import time
+from typing import Any
 
 import cvdecode
 from cvdecode.cli._terminal import print_table
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _once(source: str, planes: tuple[str, ...], rgb: str, backend: str) -> tuple[float, int]:
+def _once(source: str, planes: tuple[str, ...], rgb: Any, backend: Any) -> tuple[float, int]:
     begin = time.process_time()
     frames = 0
     with cvdecode.VideoReader(source, planes=planes, rgb=rgb, backend=backend) as video:

@@ -170,7 +170,7 @@ def _planes(source: str, arguments: argparse.Namespace) -> tuple[str, ...]:
     return planes
 
 
-def _open(source: str, planes: tuple[str, ...], rgb: bool, backend: str) -> Any:
+def _open(source: str, planes: tuple[str, ...], rgb: bool, backend: Any) -> Any:
     return cvdecode.VideoReader(
         source, planes=planes, rgb="all" if rgb else "none", backend=backend
     )
@@ -226,8 +226,9 @@ def extract(job: Job, advance: Any) -> dict[str, Any]:
         for number, (segment, layout) in enumerate(zip(video.segments, job.layouts, strict=True)):
             out = job.out
             if several:
-                out = out.with_name(f"{out.name.removesuffix(SUFFIXES[job.format])}.{number}"
-                                    f"{SUFFIXES[job.format]}")
+                out = out.with_name(
+                    f"{out.name.removesuffix(SUFFIXES[job.format])}.{number}{SUFFIXES[job.format]}"
+                )
             writer = None
             step = max(1, BATCH_BYTES * (segment.stop - segment.start) // layout_bytes(layout))
             try:
@@ -323,7 +324,12 @@ def report(
             "written",
             ("file", "frames", "lost", "size"),
             [
-                (", ".join(e["outputs"]), str(e["frames"]), str(e["lost_frames"]), readable(e["bytes"]))
+                (
+                    ", ".join(e["outputs"]),
+                    str(e["frames"]),
+                    str(e["lost_frames"]),
+                    readable(e["bytes"]),
+                )
                 for e in written
             ],
         )

@@ -56,7 +56,11 @@ def _lengths(lengths: list[int]) -> str:
     if not lengths:
         return "none"
     low, high = min(lengths), max(lengths)
-    return f"{len(lengths)} of {low} frames" if low == high else f"{len(lengths)} of {low} to {high} frames"
+    return (
+        f"{len(lengths)} of {low} frames"
+        if low == high
+        else f"{len(lengths)} of {low} to {high} frames"
+    )
 
 
 def _plain(value: Any) -> Any:

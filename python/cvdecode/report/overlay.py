@@ -67,5 +67,5 @@ def overlay_image(clip: Any, t: int, *, step: int = 1) -> npt.NDArray[np.uint8]:
             width=0.0015,
             minlength=0.1,
         )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -49,7 +49,8 @@ def write_page(
         stop = min(start + frames, segment.stop if segment else 0)
         if segment is None or stop <= start:
             raise ValueError(
-                f"frames {start} to {start + frames} lie outside the {len(video)} frames of {source}"
+                f"frames {start} to {start + frames} lie outside {source}: "
+                f"it has {len(video)} frames"
             )
         clip = video.get_frames_in_range(start, stop)
         motion, why_no_motion = _accumulated(video, range(start, stop))
