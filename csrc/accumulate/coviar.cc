@@ -36,13 +36,13 @@ class CoviarMap {
     if (view.lost) broken_ = true;
     next_x_ = x_;
     next_y_ = y_;
+    // Where there is no vector the plane holds 0: such a pixel takes over its own trace.
     const auto w4 = static_cast<size_t>(geometry_.w4());
     const size_t cells = w4 * static_cast<size_t>(geometry_.h4());
     for (int y = 0; y < height_; ++y) {
       for (int x = 0; x < width_; ++x) {
         const size_t block = static_cast<size_t>((y + geometry_.crop_top) / 4) * w4 +
                              static_cast<size_t>((x + geometry_.crop_left) / 4);
-        if (view.ref_picture[block] == kRefPictureUnused) continue;
         // libavcodec rounds towards zero when it computes src_x and src_y.
         const int sx = x + view.mv[block] / 4;
         const int sy = y + view.mv[cells + block] / 4;
@@ -160,18 +160,16 @@ void trace_coviar(MotionProvider& provider, const AccumulateOptions& options, in
       ++writing;
     }
     if (!pictures.empty()) {
-      provider.read(pictures,
-                    mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType),
-                    [&](int32_t number, const MotionView& view) {
-                      map.step(view, !options.one_step);
-                      ++result.stats.pictures_read;
-                      ++result.stats.pictures_traced;
-                      if (writing >= stop || frames[writing].picture != number) return;
-                      const int32_t from = options.one_step ? number - 1 : first;
-                      map.write(rows.row(result, frames[writing].row),
-                                end_of(provider.picture(from), from), number - from);
-                      ++writing;
-                    });
+      provider.read(pictures, mask_of(Plane::kMv), [&](int32_t number, const MotionView& view) {
+        map.step(view, !options.one_step);
+        ++result.stats.pictures_read;
+        ++result.stats.pictures_traced;
+        if (writing >= stop || frames[writing].picture != number) return;
+        const int32_t from = options.one_step ? number - 1 : first;
+        map.write(rows.row(result, frames[writing].row), end_of(provider.picture(from), from),
+                  number - from);
+        ++writing;
+      });
     }
     next = stop;
   }

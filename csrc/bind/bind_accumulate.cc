@@ -15,6 +15,10 @@
 #include "accumulate/arrays.h"
 #include "base/error.h"
 #include "bind/bind.h"
+#include "bind/bind_clip.h"
+#include "bind/bind_reader.h"
+#include "bind/reader_motion.h"
+#include "reader/memory.h"
 
 namespace py = pybind11;
 
@@ -25,9 +29,28 @@ namespace {
 template <typename T>
 py::object wrap(const BufferPtr& buffer, std::vector<py::ssize_t> shape) {
   if (buffer == nullptr) return py::none();
-  auto owner =
-      py::capsule(new BufferPtr(buffer), [](void* p) { delete static_cast<BufferPtr*>(p); });
-  return py::array_t<T>(std::move(shape), static_cast<const T*>(buffer->data()), owner);
+  return py::array_t<T>(std::move(shape), static_cast<const T*>(buffer->data()),
+                        keep_alive(buffer));
+}
+
+// Refuses a result that would not fit, before anything is allocated.
+void check_bytes(const Geometry& g, const AccumulateOptions& o, int64_t max_bytes) {
+  const double cells = static_cast<double>(g.coded_width) * g.coded_height / (o.grid * o.grid);
+  double bytes = cells * 9;
+  if (o.count_hops) bytes += cells * 2;
+  if (o.per_frame) bytes += cells * 8;
+  if (o.residual == ResidualKind::kCoded) bytes += cells * 3.25;
+  if (o.residual == ResidualKind::kReconDiff) bytes += cells * 10;
+  bytes *= static_cast<double>(o.frames.size());
+  constexpr double kSmall = 16 << 20;  // never compared with the free memory
+  if (bytes <= kSmall && max_bytes == 0) return;
+  const auto most = static_cast<double>(max_bytes > 0 ? max_bytes : free_memory() / 2);
+  if (bytes <= most) return;
+  throw Error(ErrorKind::kMemory,
+              "accumulating " + std::to_string(o.frames.size()) + " frames takes " +
+                  std::to_string(static_cast<int64_t>(bytes / 1e6)) +
+                  " MB, above max_bytes = " + std::to_string(static_cast<int64_t>(most / 1e6)) +
+                  " MB; ask for fewer frames at a time, as video.batches() would, or grid=4");
 }
 
 template <typename T>
@@ -155,9 +178,46 @@ py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
   {
     py::gil_scoped_release release;
     ArrayProvider provider(g, std::move(rows));
+    check_bytes(g, parsed, 0);
     result = accumulate(provider, parsed);
   }
   return accumulate_result(result);
+}
+
+py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options) {
+  VideoReader& reader = handle.get();
+  const VideoReader::Use use(reader);
+  const AccumulateOptions parsed = accumulate_options(options);
+  AccumulateResult result;
+  int32_t segment = 0;
+  {
+    const py::gil_scoped_release release;
+    ReaderMotion provider(reader);
+    if (!parsed.frames.empty()) {
+      const int32_t first = provider.find(parsed.frames.front());
+      if (first >= 0) segment = provider.picture(first).segment;
+    }
+    check_bytes(provider.geometry(segment), parsed, reader.options().max_bytes);
+    result = accumulate(provider, parsed);
+  }
+  py::dict out = accumulate_result(result);
+  out["segment"] = segment;
+  return out;
+}
+
+// Pixels of one frame whatever the reader was opened for: uint8 (3, H, W).
+py::array read_rgb(const ReaderHandle& handle, int64_t frame) {
+  VideoReader& reader = handle.get();
+  const VideoReader::Use use(reader);
+  Clip clip;
+  {
+    const py::gil_scoped_release release;
+    const FrameIndex& index = reader.index();
+    if (frame < 0 || frame >= index.size()) throw Error(ErrorKind::kIndex, "no such frame");
+    const int32_t picture = index.presentation[static_cast<size_t>(frame)];
+    clip = reader.read_pictures(std::span(&picture, 1), mask_of(Plane::kRgb));
+  }
+  return plane_array(clip, Plane::kRgb)[py::int_(0)];
 }
 
 }  // namespace
@@ -222,6 +282,10 @@ py::dict accumulate_result(const AccumulateResult& r) {
 void register_accumulate(py::module_& m) {
   m.def("accumulate_arrays", &accumulate_arrays, py::arg("size"), py::arg("planes"),
         py::arg("options"), "accumulate() over arrays in memory.");
+  m.def("accumulate_reader", &accumulate_reader, py::arg("reader"), py::arg("options"),
+        "accumulate() over an opened video.");
+  m.def("read_rgb", &read_rgb, py::arg("reader"), py::arg("frame"),
+        "Pixels of one frame, uint8 (3, H, W).");
 }
 
 }  // namespace cvdecode::bind

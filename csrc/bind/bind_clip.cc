@@ -104,8 +104,22 @@ py::array plane_array(const Clip& clip, Plane plane) {
   for (py::ssize_t& stride : layout.strides) stride *= item;
   layout.strides.insert(layout.strides.begin(),
                         static_cast<py::ssize_t>(plane_row_bytes(clip.geometry, plane)));
-  auto* data = static_cast<uint8_t*>(buffer->data()) + layout.offset * item;
-  return py::array(layout.dtype, layout.shape, layout.strides, data, keep_alive(buffer));
+  auto* data = static_cast<uint8_t*>(buffer->data());
+  if (plane != Plane::kResidualY && plane != Plane::kResidualUv) {
+    return py::array(layout.dtype, layout.shape, layout.strides, data, keep_alive(buffer));
+  }
+  // The view's base is an array at coded size: accumulate(clip) traces through all of it.
+  Sizes coded = layout.shape;
+  coded[coded.size() - 2] =
+      layout.strides[layout.strides.size() - 3] / layout.strides[layout.strides.size() - 2];
+  coded[coded.size() - 1] = layout.strides[layout.strides.size() - 2] / item;
+  const py::array whole(layout.dtype, coded, layout.strides, data, keep_alive(buffer));
+  const py::ssize_t x = layout.offset % coded.back();
+  const py::ssize_t y = layout.offset / coded.back();
+  const py::ssize_t height = layout.shape[layout.shape.size() - 2];
+  const py::ssize_t width = layout.shape.back();
+  return whole[py::make_tuple(py::ellipsis(), py::slice(y, y + height, 1),
+                              py::slice(x, x + width, 1))];
 }
 
 Plane plane_of(const std::string& name) {

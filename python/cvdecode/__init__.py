@@ -9,6 +9,19 @@ from __future__ import annotations
 
 from importlib import metadata as _metadata
 
+from . import coviar
+from ._accumulate import (
+    ANCHOR_NONE,
+    ANCHOR_NOT_SHOWN,
+    MASK_ANCHOR,
+    MASK_BROKEN,
+    MASK_CUT,
+    MASK_INTRA_BLOCK,
+    MASK_PASSED,
+    Accumulation,
+    AccumulationStats,
+    accumulate,
+)
 from ._core import (
     CorruptStream,
     Error,
@@ -45,6 +58,13 @@ except _metadata.PackageNotFoundError:  # run from the source tree
     __version__ = "0.0.0"
 
 __all__ = [
+    "ANCHOR_NONE",
+    "ANCHOR_NOT_SHOWN",
+    "MASK_ANCHOR",
+    "MASK_BROKEN",
+    "MASK_CUT",
+    "MASK_INTRA_BLOCK",
+    "MASK_PASSED",
     "PLANES",
     "PLANE_VERSION",
     "QP_NONE",
@@ -52,6 +72,8 @@ __all__ = [
     "REF_NOT_SHOWN",
     "REF_OTHER_FIELD",
     "REF_UNTRUSTED",
+    "Accumulation",
+    "AccumulationStats",
     "Clip",
     "CorruptStream",
     "Crop",
@@ -70,6 +92,8 @@ __all__ = [
     "Stats",
     "UnsupportedStream",
     "VideoReader",
+    "accumulate",
+    "coviar",
     "live_buffer_bytes",
     "live_buffers",
     "probe",

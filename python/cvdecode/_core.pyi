@@ -1,5 +1,6 @@
 """The compiled core. Private: import cvdecode instead. A test compares this file to the module."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,5 +48,16 @@ class Reader:
     def abandon(self) -> None: ...
 
 def accumulate_arrays(
-    size: list[int], planes: dict[str, Any], options: dict[str, Any]
+    size: Sequence[int], planes: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any]: ...
+def accumulate_reader(reader: Reader, options: dict[str, Any]) -> dict[str, Any]: ...
+def read_rgb(reader: Reader, frame: int) -> npt.NDArray[np.uint8]: ...
+def rasterize(
+    plane: npt.NDArray[Any],
+    vectors: bool,
+    reduce: str,
+    none: int | None,
+    fill: float,
+    x: Sequence[int],
+    y: Sequence[int],
+) -> npt.NDArray[Any]: ...

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from cvdecode import _core
 from literal_accumulate import MISSING, UNTRUSTED, Literal, Settings
 from synthetic_motion import as_arrays, random_stream

@@ -1,0 +1,143 @@
+// rasterize() for Python: one plane in, one array out. Python names, crops and checks.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "accumulate/rasterize.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "bind/bind.h"
+
+namespace py = pybind11;
+
+namespace cvdecode::bind {
+namespace {
+
+// cells, step, display, resized, origin, crop, block: see kernels::make_axis.
+using Axis = std::array<int, 7>;
+
+kernels::AxisMap axis_of(const Axis& a, py::ssize_t source_cells) {
+  constexpr int kMost = 1 << 20;
+  for (const int value : a) {
+    if (value < -kMost || value > kMost) {
+      throw Error(ErrorKind::kInvalidArgument, "rasterize: a size is out of range");
+    }
+  }
+  const int last = (a[2] - 1 + a[5]) / std::max(a[6], 1) - a[5] / std::max(a[6], 1);
+  if (a[0] < 0 || a[1] < 1 || a[2] < 1 || a[3] < 1 || a[5] < 0 || a[6] < 1 ||
+      last >= source_cells) {
+    throw Error(ErrorKind::kInvalidArgument, "rasterize: the plane does not cover the picture");
+  }
+  return kernels::make_axis(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+}
+
+template <typename Out>
+py::array make_output(const std::vector<py::ssize_t>& shape, Out** data) {
+  size_t count = 1;
+  for (const py::ssize_t n : shape) count *= static_cast<size_t>(n);
+  auto buffer = std::make_unique<BufferPtr>(
+      std::make_shared<Buffer>(std::max<size_t>(1, count * sizeof(Out)), false));
+  *data = static_cast<Out*>((*buffer)->data());
+  py::capsule owner(buffer.get(), [](void* p) { delete static_cast<BufferPtr*>(p); });
+  buffer.release();
+  return py::array_t<Out>(shape, *data, owner);
+}
+
+template <typename T>
+py::array run(const py::array& plane, bool vectors, const std::string& reduce,
+              const py::object& none, double fill, const Axis& x_axis, const Axis& y_axis) {
+  const auto dims = static_cast<size_t>(plane.ndim());
+  const size_t channel_dims = vectors ? 3 : 2;
+  if (dims < channel_dims || (vectors && plane.shape(plane.ndim() - 3) != 2)) {
+    throw Error(ErrorKind::kInvalidArgument, "rasterize: too few axes for this plane");
+  }
+  const auto item = static_cast<py::ssize_t>(sizeof(T));
+  for (py::ssize_t d = 0; d < plane.ndim(); ++d) {
+    if (plane.strides(d) % item != 0) {
+      throw Error(ErrorKind::kInvalidArgument, "rasterize: the array is not aligned");
+    }
+  }
+  const kernels::AxisMap x = axis_of(x_axis, plane.shape(plane.ndim() - 1));
+  const kernels::AxisMap y = axis_of(y_axis, plane.shape(plane.ndim() - 2));
+  if (plane.strides(plane.ndim() - 1) != item) {
+    throw Error(ErrorKind::kInvalidArgument, "rasterize: rows must be contiguous");
+  }
+  kernels::RasterJob<T> job;
+  job.row_stride = plane.strides(plane.ndim() - 2) / item;
+  job.channels = vectors ? 2 : 1;
+  job.channel_stride = vectors ? plane.strides(plane.ndim() - 3) / item : 0;
+  if (!none.is_none()) {
+    job.has_none = true;
+    job.none = py::cast<T>(none);
+  }
+  job.x = &x;
+  job.y = &y;
+
+  std::vector<py::ssize_t> shape(plane.shape(), plane.shape() + dims);
+  shape[dims - 2] = y.cells();
+  shape[dims - 1] = x.cells();
+  const size_t lead = dims - channel_dims;
+  // Offsets of the planes in memory, in C order of the leading axes.
+  std::vector<int64_t> offsets{0};
+  for (size_t d = 0; d < lead; ++d) {
+    std::vector<int64_t> next;
+    const int64_t stride = plane.strides(static_cast<py::ssize_t>(d)) / item;
+    for (const int64_t offset : offsets) {
+      for (py::ssize_t i = 0; i < shape[d]; ++i) next.push_back(offset + i * stride);
+    }
+    offsets = std::move(next);
+  }
+  const auto* data = static_cast<const T*>(plane.data());
+  const size_t out_elements = static_cast<size_t>(job.channels) * static_cast<size_t>(x.cells()) *
+                              static_cast<size_t>(y.cells());
+  const auto each = [&](auto* out, const auto& kernel) {
+    py::gil_scoped_release release;
+    for (const int64_t offset : offsets) {
+      job.in = data + offset;
+      kernel(out);
+      out += out_elements;
+    }
+  };
+  if (reduce == "mean") {
+    float* out = nullptr;
+    py::array result = make_output<float>(shape, &out);
+    each(out, [&](float* to) { kernels::raster_mean(job, static_cast<float>(fill), to); });
+    return result;
+  }
+  T* out = nullptr;
+  py::array result = make_output<T>(shape, &out);
+  const T filler = static_cast<T>(fill);
+  if (reduce == "max") {
+    each(out, [&](T* to) { kernels::raster_max(job, filler, to); });
+  } else {
+    each(out, [&](T* to) { kernels::raster_nearest(job, filler, to); });
+  }
+  return result;
+}
+
+py::array rasterize(const py::array& plane, bool vectors, const std::string& reduce,
+                    const py::object& none, double fill, const Axis& x, const Axis& y) {
+  const auto is = [&](auto tag) { return plane.dtype().equal(py::dtype::of<decltype(tag)>()); };
+  if (is(int16_t{})) return run<int16_t>(plane, vectors, reduce, none, fill, x, y);
+  if (is(uint8_t{})) return run<uint8_t>(plane, vectors, reduce, none, fill, x, y);
+  if (is(uint16_t{})) return run<uint16_t>(plane, vectors, reduce, none, fill, x, y);
+  if (is(int32_t{})) return run<int32_t>(plane, vectors, reduce, none, fill, x, y);
+  if (is(float{})) return run<float>(plane, vectors, reduce, none, fill, x, y);
+  throw Error(ErrorKind::kInvalidArgument, "rasterize: no plane has this dtype");
+}
+
+}  // namespace
+
+void register_rasterize(py::module_& m) {
+  m.def("rasterize", &rasterize, py::arg("plane"), py::arg("vectors"), py::arg("reduce"),
+        py::arg("none"), py::arg("fill"), py::arg("x"), py::arg("y"),
+        "A plane of cells on another grid.");
+}
+
+}  // namespace cvdecode::bind

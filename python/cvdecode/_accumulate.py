@@ -1,0 +1,408 @@
+"""Accumulated motion and residual: every pixel traced back through its references to an anchor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._frame import Array, Clip, Crop, Segment, TensorDict
+from ._reader import VideoReader
+
+Select = Literal["nearest", "list0"]
+Intra = Literal["stop", "coviar"]
+Cross = Literal["follow", "mask"]
+Residual = Literal["coded", "recon_diff"] | None
+Mode = Literal["exact", "coviar"]
+
+MASK_ANCHOR = 0
+"""``mask``: the trace ended at an anchor, or at an intra picture on its way to one."""
+MASK_INTRA_BLOCK = 1
+"""``mask``: the trace ended in an intra block of a P or B picture."""
+MASK_BROKEN = 2
+"""``mask``: a lost or missing picture, or one outside the clip: displacement 0, anchor -1."""
+MASK_CUT = 3
+"""``mask``: cut by ``cross="mask"``: displacement 0, anchor -1."""
+MASK_PASSED = 4
+"""``mask``: the trace passed the wanted anchor's time without meeting it; ``anchor`` says where
+it ended: in the first picture before that time."""
+ANCHOR_NONE = -1
+"""``anchor`` where ``mask`` is 2 or 3."""
+ANCHOR_NOT_SHOWN = -2
+"""``anchor``: a picture that is not presented."""
+
+_KINDS = {"I": 1, "P": 2, "B": 3}
+
+
+@dataclasses.dataclass(frozen=True)
+class AccumulationStats:
+    """Work done by one call."""
+
+    saturated: int
+    """Sums that were clipped to int16, over all maps computed."""
+    pictures_read: int
+    """Pictures whose motion was asked for: the frames and the chain behind them, no others."""
+    pictures_traced: int
+    """Maps computed."""
+    peak_maps: int
+    """Most maps alive at once of pictures that nobody asked for."""
+
+
+class Accumulation:
+    """What accumulate() gives for T frames.
+
+    Arrays are views, cropped to the display size, of memory that the compiled core allocated and
+    that lives as long as one of them does. H and W are display sizes; for ``grid=4`` they count
+    the 4x4 blocks that hold a displayed sample, of which the first lies ``origin`` samples from
+    the top left of the display. Where ``mask`` is 2 or 3: displacement 0, residual 0, anchor -1.
+    """
+
+    __slots__ = ("_arrays", "frames", "grid", "mode", "segment", "stats")
+
+    def __init__(
+        self,
+        arrays: dict[str, Array],
+        frames: npt.NDArray[np.int64],
+        grid: int,
+        mode: Mode,
+        segment: Segment,
+        stats: AccumulationStats,
+    ) -> None:
+        """Made by accumulate()."""
+        self._arrays = arrays
+        self.frames = frames
+        """Presentation index of each row, int64 (T,)."""
+        self.grid = grid
+        """Samples per cell: 1 or 4."""
+        self.mode = mode
+        """"exact" or "coviar"."""
+        self.segment = segment
+        """Sizes of the coded and the shown picture."""
+        self.stats = stats
+        """Work done, and how many sums were clipped."""
+
+    def _get(self, name: str, ask: str) -> Array:
+        try:
+            return self._arrays[name]
+        except KeyError:
+            raise AttributeError(f"accumulate() was called without {ask}") from None
+
+    @property
+    def displacement(self) -> Array:
+        """Here minus source: int16 (T, 2 (x, y), H, W), quarter luma samples.
+
+        mode="coviar": whole samples. per_frame=True: float32, quarter samples per frame.
+        """
+        return self._arrays["displacement"]
+
+    @property
+    def anchor(self) -> Array:
+        """Presentation index of the picture in which the trace ended, int32 (T, H, W).
+
+        -1 where mask is 2 or 3; -2 a picture that is not presented.
+        """
+        return self._arrays["anchor"]
+
+    @property
+    def mask(self) -> Array:
+        """How the trace ended, uint8 (T, H, W).
+
+        0 at an anchor, 1 in an intra block, 2 broken, 3 cut by cross="mask", 4 it passed the
+        wanted anchor's time.
+        """
+        return self._arrays["mask"]
+
+    @property
+    def hops(self) -> Array:
+        """Steps taken, uint16 (T, H, W), with return_hops=True; 0 where mask is 2 or 3."""
+        return self._get("hops", "return_hops=True")
+
+    @property
+    def residual(self) -> Array:
+        """residual="recon_diff": rgb here minus rgb where the trace ended, int16 (T, 3, H, W)."""
+        return self._get("residual", 'residual="recon_diff"')
+
+    @property
+    def residual_y(self) -> Array:
+        """residual="coded": luma residual summed along the trace, int16 (T, H, W)."""
+        return self._get("residual_y", 'residual="coded"')
+
+    @property
+    def residual_uv(self) -> Array:
+        """residual="coded": the same for Cb and Cr, int16 (T, 2, ceil(H / 2), ceil(W / 2))."""
+        return self._get("residual_uv", 'residual="coded" of a 4:2:0 stream')
+
+    @property
+    def mask_uv(self) -> Array:
+        """How the traces of ``residual_uv`` ended, uint8 (T, ceil(H / 2), ceil(W / 2)).
+
+        Chroma has a trace of its own: its vectors round to chroma samples.
+        """
+        return self._get("mask_uv", 'residual="coded" of a 4:2:0 stream')
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(x, y) of the first cell's first luma sample in the display: 0, or less for grid=4."""
+        crop = self.segment.crop
+        return (-(crop.left % self.grid), -(crop.top % self.grid))
+
+    def numpy(self) -> dict[str, Array]:
+        """All arrays by name, and ``frames``, without a copy."""
+        return {**self._arrays, "frames": self.frames}
+
+    def torch(self) -> TensorDict:
+        """All arrays as tensors by name, over the same memory. Needs torch."""
+        import torch
+
+        return TensorDict((name, torch.from_numpy(array)) for name, array in self.numpy().items())
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        shapes = "".join(
+            f"\n  {name}: {array.dtype}{list(array.shape)}" for name, array in self._arrays.items()
+        )
+        return f"Accumulation(T={len(self)}, mode={self.mode!r}, grid={self.grid}):{shapes}"
+
+
+def accumulate(
+    source: VideoReader | Clip,
+    frames: Any = None,
+    *,
+    anchors: Any = None,
+    virtual_gop: int | None = None,
+    select: Select = "nearest",
+    intra: Intra = "stop",
+    residual: Residual = None,
+    cross: Cross = "follow",
+    grid: Literal["pixel", 4] = "pixel",
+    hops: int | None = None,
+    per_frame: bool = False,
+    return_hops: bool = False,
+    mode: Mode = "exact",
+) -> Accumulation:
+    """Trace every pixel of ``frames`` back through its true references to an anchor.
+
+    A vector v moves a trace from sample p to clamp(p + ((v + 2) >> 2)) of its reference; the
+    displacement sums -v along the way, exactly, in quarter samples.
+
+    Args:
+        source: an open VideoReader, whose planes need not include those used here: it parses the
+            frames and the reference chain that they need, and no others. Or a Clip with "mv" and
+            "ref" (and "residual_y", "residual_uv" or "rgb"), which must hold the whole chain:
+            what lies outside is mask 2. Without "mb_type" a partly lost frame counts as lost.
+        frames: presentation indices in any order, repeats allowed; all frames by default. Of a
+            video, negative ones count from the end. All must lie in one segment.
+        anchors: presentation indices at which traces end; the intra pictures by default. The
+            wanted anchor of a frame is then the last of them at or before it; a trace that passes
+            below its time without meeting it ends at the first picture there (mask 4). Traces
+            also end in intra pictures.
+        virtual_gop: n makes every n-th frame (0, n, 2n ...) an anchor.
+        select: which predictor of a bi-predicted block the trace follows: the "nearest" reference
+            in presentation order (list 0 if both are equally far), or "list0".
+        intra: in an intra block of a P or B picture the trace stops ("stop": mask 1), or goes on
+            at the same place of the nearest reference picture earlier in decode order ("coviar").
+        residual: "coded" sums what the stream adds to its predictions (``residual_y``,
+            ``residual_uv``; native backend); "recon_diff" is the RGB difference to where the trace
+            ended (``residual``). Two different tensors.
+        cross: "follow" traces past the frame's own intra picture into the GOP before; "mask" cuts
+            such traces (mask 3). With ``anchors``, it cuts those that end in another one of them.
+        grid: "pixel", or 4 for one cell per 4x4 block, a coarser and much faster recursion.
+        hops: 1 takes one step only, to the true reference; residual="recon_diff" is then the
+            difference to the motion-compensated reference, through both lists.
+        per_frame: with hops=1, divide by the distance of the reference in frames: motion per
+            frame forward in time, float32.
+        return_hops: also give the number of steps of each trace.
+        mode: "exact", or "coviar" for the map of pytorch-coviar's loader, integer for integer:
+            whole samples, I and P pictures only, with hops=1 its map of a single frame.
+
+    Returns:
+        An Accumulation: displacement, anchor, mask and what else was asked for.
+
+    Raises:
+        IndexError: no such frame.
+        ValueError: frames of two segments; arguments that exclude each other; mode="coviar" on a
+            stream with B pictures.
+        PlaneUnavailable: the chain meets a picture whose references the backend does not know
+            (H.264 and MPEG-4 B-VOPs by libavcodec), or a plane is not there.
+    """
+    options: dict[str, Any] = {
+        "select": select,
+        "intra": intra,
+        "cross": cross,
+        "residual": residual,
+        "grid": _grid(grid),
+        "per_frame": bool(per_frame),
+        "count_hops": bool(return_hops),
+    }
+    if hops not in (None, 1):
+        raise ValueError(f"hops is None (to the anchor) or 1 (one step), not {hops!r}")
+    options["one_step"] = hops == 1
+    if mode not in ("exact", "coviar"):
+        raise ValueError(f'mode is "exact" or "coviar", not {mode!r}')
+    options["coviar"] = mode == "coviar"
+    if anchors is not None and virtual_gop is not None:
+        raise ValueError("anchors and virtual_gop both name the anchors: give one of them")
+
+    if isinstance(source, VideoReader):
+        length = len(source)
+        wanted = source._normal(range(length) if frames is None else frames)
+    elif isinstance(source, Clip):
+        length = int(source.index.max()) + 1 if len(source) else 0
+        wanted = _indices("frames", source.index if frames is None else frames)
+    else:
+        raise TypeError(
+            f"accumulate() takes a VideoReader or a Clip, not {type(source).__name__}; open a "
+            "path with VideoReader first"
+        )
+    options["frames"] = wanted.tolist()
+    if virtual_gop is not None:
+        if isinstance(virtual_gop, bool) or int(virtual_gop) != virtual_gop or virtual_gop < 1:
+            raise ValueError(f"virtual_gop is a number of frames, 1 or more, not {virtual_gop!r}")
+        options["anchors"] = list(range(0, length, int(virtual_gop)))
+    elif anchors is not None:
+        # Negative ones count from the end of a video, as everywhere.
+        found = (
+            source._normal(anchors)
+            if isinstance(source, VideoReader)
+            else _indices("anchors", anchors)
+        )
+        options["anchors"] = sorted(set(found.tolist()))
+
+    if isinstance(source, VideoReader):
+        out = _core.accumulate_reader(source._handle(), options)
+        where = source.segments[out["segment"]] if source.segments else _NOWHERE
+    else:
+        out = _of_clip(source, options)
+        where = source.segment
+    return _result(out, wanted, options["grid"], mode, where)
+
+
+_NOWHERE = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)
+
+
+def _grid(grid: Any) -> int:
+    if grid == "pixel":
+        return 1
+    if grid == 4 and not isinstance(grid, str):
+        return 4
+    raise ValueError(f'grid is "pixel" or 4, not {grid!r}')
+
+
+def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
+    """A flat array of non-negative integers."""
+    array = np.asarray(list(values) if isinstance(values, Iterable) else values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(f"{name} is a flat list or array of integers")
+    if array.size and array.min() < 0:
+        raise IndexError(
+            f"{name} of a clip are presentation indices; {int(array.min())} is negative"
+        )
+    return array.astype(np.int64)
+
+
+def _of_clip(clip: Clip, options: dict[str, Any]) -> dict[str, Any]:
+    """accumulate() over the arrays of a clip, which need not be as the core made them."""
+    segment = clip.segment
+    width, height = segment.coded_size
+    crop = segment.crop
+    chroma = {"4:0:0": 0, "4:2:0": 1, "4:2:2": 2, "4:4:4": 3}.get(segment.chroma_format, -1)
+    kinds = clip.frame_type
+    planes: dict[str, Any] = {
+        "presentation": np.ascontiguousarray(clip.index, np.int64),
+        "type": np.array([_KINDS.get(str(kind), 0) for kind in kinds], np.uint8),
+        "all_intra": np.ascontiguousarray(kinds == "I", np.uint8),
+        "is_reference": _references(clip),
+        "lost": np.ascontiguousarray(clip.lost, np.uint8),
+        "mv": np.ascontiguousarray(clip.mv),
+        "ref": np.ascontiguousarray(clip.ref),
+    }
+    if "mb_type" in clip.planes:
+        planes["mb_type"] = np.ascontiguousarray(clip.mb_type)
+    if options["residual"] == "coded":
+        planes["residual_y"] = _coded(clip.residual_y, height, width, crop.top, crop.left)
+        if chroma == 1:
+            planes["residual_uv"] = _coded(
+                clip.residual_uv, height // 2, width // 2, crop.top // 2, crop.left // 2
+            )
+    if options["residual"] == "recon_diff":
+        planes["rgb"] = np.ascontiguousarray(clip.rgb)
+        place = {int(index): row for row, index in enumerate(clip.rgb_index)}
+        planes["rgb_row"] = np.array([place.get(int(i), -1) for i in clip.index], np.int64)
+    return _core.accumulate_arrays((width, height, *crop, chroma), planes, options)
+
+
+def _references(clip: Clip) -> npt.NDArray[np.uint8]:
+    """Which rows later pictures may refer to: I and P, and the B pictures that some row names."""
+    index = clip.index
+    named: set[int] = set()
+    for here, ref in zip(index.tolist(), clip.ref, strict=True):
+        apart = np.unique(ref).astype(np.int64)
+        named.update((apart[apart != 0] + here).tolist())
+    kinds = clip.frame_type.tolist()
+    return np.array(
+        [kind != "B" or i in named for kind, i in zip(kinds, index.tolist(), strict=True)],
+        np.uint8,
+    )
+
+
+def _coded(plane: Array, height: int, width: int, top: int, left: int) -> Array:
+    """A residual plane at coded size, of which clips show a part."""
+    base = plane.base
+    if plane.shape[-2:] == (height, width):
+        return np.ascontiguousarray(plane)
+    if (
+        isinstance(base, np.ndarray)
+        and base.ndim == plane.ndim
+        and base.shape[-2:] == (height, width)
+        and base.strides[1:] == plane.strides[1:]
+        and len(plane)
+    ):
+        corner = top * base.strides[-2] + left * base.strides[-1]
+        first, rest = divmod(plane.ctypes.data - base.ctypes.data - corner, base.strides[0])
+        step, odd = divmod(plane.strides[0], base.strides[0])
+        rows = first + step * np.arange(len(plane))
+        if rest == odd == 0 and rows.min() >= 0 and rows.max() < len(base):
+            return np.ascontiguousarray(base[rows])
+    raise ValueError(
+        'residual="coded" traces through the coded picture, of which this clip holds the shown '
+        "part only, because it was pickled or copied; accumulate the clip that the reader gave, "
+        "or the video"
+    )
+
+
+def _result(
+    out: dict[str, Any], frames: npt.NDArray[np.int64], grid: int, mode: Mode, segment: Segment
+) -> Accumulation:
+    """Crops the planes of coded size to what is shown."""
+    left, top = segment.crop.left, segment.crop.top
+    height, width = segment.height, segment.width
+
+    def crop(name: str, array: Array) -> Array:
+        if name == "residual":
+            return array
+        if name in ("residual_uv", "mask_uv"):
+            y, x = top // 2, left // 2
+            return array[..., y : y + (height + 1) // 2, x : x + (width + 1) // 2]
+        if grid == 4:
+            return array[
+                ...,
+                top // 4 : (top + height - 1) // 4 + 1,
+                left // 4 : (left + width - 1) // 4 + 1,
+            ]
+        return array[..., top : top + height, left : left + width]
+
+    arrays = {
+        name: crop(name, out[name])
+        for name in (
+            *("displacement", "anchor", "mask", "hops"),
+            *("residual", "residual_y", "residual_uv", "mask_uv"),
+        )
+        if out[name] is not None
+    }
+    return Accumulation(arrays, frames, grid, mode, segment, AccumulationStats(**out["stats"]))

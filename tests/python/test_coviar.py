@@ -1,0 +1,156 @@
+"""coviar.load() against a literal version of the original, fed by PyAV's src and dst fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cvdecode import VideoReader, accumulate, coviar
+from literal_coviar import LiteralGop, frames_with_vectors
+
+MPEG4 = {  # clip: GOPs to compare, None = all
+    "mpeg4/vid_mpeg4_part2.mp4": (17,),
+    "mpeg4/example.avi": None,
+    "mpeg4/MPEG4.mp4": None,
+    "mpeg4/bear_mpeg4asp_mp3.avi": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    coviar.close()
+
+
+def compare(path: Path, gops: tuple[int, ...] | None) -> int:
+    """Accumulated and single maps of every frame with vectors; returns how many were compared."""
+    with VideoReader(path, planes=()) as video:
+        starts = [gop.start for gop in video.gops]
+        lengths = [gop.stop - gop.start for gop in video.gops]
+        wanted = [g for g in range(len(starts)) if gops is None or g in gops]
+        frames = [f for g in wanted for f in range(starts[g], starts[g] + lengths[g])]
+        got = accumulate(video, frames, mode="coviar")
+        single = accumulate(video, frames, mode="coviar", hops=1)
+    row_of = {frame: row for row, frame in enumerate(frames)}
+    assert got.displacement.dtype == np.int16
+    compared = 0
+    literal: Any = None
+    for n, (kind, frame, vectors) in enumerate(frames_with_vectors(path)):
+        assert (kind == "I") == (n in starts), f"frame {n}"
+        if n not in row_of:
+            continue
+        if kind == "I":
+            literal = LiteralGop(frame.height, frame.width)
+        else:
+            if vectors is None:  # the frame that came out at the end of the stream
+                assert (got.mask[row_of[n]] == 2).all()
+                continue
+            literal.step(vectors)
+            compared += 1
+        for name, mine, theirs in (
+            ("accumulated", got, literal.accumulated()),
+            ("single", single, literal.single),
+        ):
+            np.testing.assert_array_equal(
+                mine.displacement[row_of[n]].transpose(1, 2, 0), theirs, f"{name}, frame {n}"
+            )
+        assert (got.anchor[row_of[n]] == max(s for s in starts if s <= n)).all()
+    return compared
+
+
+@pytest.mark.parametrize("clip", sorted(MPEG4))
+def test_every_mpeg4_clip(data_dir: Path, clip: str) -> None:
+    assert compare(data_dir / clip, MPEG4[clip]) >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        # The original's own recipe: a raw elementary stream under the name of an MP4 file.
+        ("coviar_raw.mp4", ["-q:v", "1", "-c:v", "mpeg4", "-f", "rawvideo"]),
+        ("coviar_qpel.avi", ["-c:v", "mpeg4", "-flags", "+qpel+mv4", "-q:v", "3"]),
+        ("coviar_mv4.mp4", ["-c:v", "mpeg4", "-flags", "+mv4", "-q:v", "6"]),
+    ],
+)
+def test_generated(encode: Any, name: str, options: list[str]) -> None:
+    path = encode(name, *options, source="mandelbrot=size=170x120:rate=25", frames=30)
+    assert compare(path, None) >= 25
+    assert coviar.get_num_frames(path) == 30
+    assert coviar.get_num_gops(str(path)) == 3
+
+
+@pytest.fixture(scope="module")
+def clip(encode: Any) -> Path:
+    path: Path = encode("coviar_raw.mp4", "-q:v", "1", "-c:v", "mpeg4", "-f", "rawvideo",
+                        source="mandelbrot=size=170x120:rate=25", frames=30)  # fmt: skip
+    return path
+
+
+def test_representations(clip: Path) -> None:
+    """Types and shapes of the original, residual = picture minus traced-back picture, in BGR."""
+    import av
+
+    first = coviar.load(str(clip), 1, 0, 0, True)
+    here = coviar.load(str(clip), 1, 7, 0, False)
+    before = coviar.load(str(clip), 1, 6, 0, False)
+    assert first.dtype == here.dtype == np.uint8
+    assert here.shape == (120, 170, 3)
+    with av.open(str(clip)) as container:
+        bgr = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)][12 + 7]
+    assert np.abs(here.astype(int) - bgr).mean() < 3
+    ys, xs = np.mgrid[:120, :170]
+    for accumulated, reference in ((True, first), (False, before)):
+        mv = coviar.load(str(clip), 1, 7, 1, accumulated)
+        residual = coviar.load(str(clip), 1, 7, 2, accumulated)
+        assert mv.dtype == residual.dtype == np.int32
+        assert mv.flags.c_contiguous
+        assert residual.shape == (120, 170, 3)
+        want = here.astype(int) - reference[ys - mv[..., 1], xs - mv[..., 0]]
+        np.testing.assert_array_equal(residual, want)
+    for representation in (1, 2):
+        assert not coviar.load(clip, 1, 0, representation, True).any()
+        assert not coviar.load(clip, 1, 0, representation, False).any()
+
+
+def test_order_of_requests_does_not_matter(clip: Path) -> None:
+    alone = {}
+    for accumulated in (True, False):
+        for pos in (9, 3):
+            coviar.close()
+            alone[pos, accumulated] = coviar.load(clip, 0, pos, 1, accumulated)
+    coviar.close()
+    for pos, accumulated in [(3, True), (9, True), (3, False), (9, False), (3, True)]:
+        got = coviar.load(clip, 0, pos, 1, accumulated)
+        np.testing.assert_array_equal(got, alone[pos, accumulated])
+        got[:] = 77  # what is handed out is the caller's
+
+
+def test_a_changed_file_is_read_anew(clip: Path, encode: Any, tmp_path: Path) -> None:
+    other = encode("coviar_short.avi", "-c:v", "mpeg4", frames=5)
+    path = tmp_path / "clip.bin"
+    path.write_bytes(clip.read_bytes())
+    assert coviar.get_num_frames(path) == 30
+    path.write_bytes(other.read_bytes())
+    assert coviar.get_num_frames(path) == 5
+
+
+def test_what_is_refused(clip: Path, encode: Any, data_dir: Path) -> None:
+    with pytest.raises(IndexError, match="gop_index"):
+        coviar.load(clip, 3, 0, 1, True)
+    with pytest.raises(IndexError, match="gop_pos"):
+        coviar.load(clip, 0, 12, 1, True)
+    with pytest.raises(IndexError, match="gop_pos"):
+        coviar.load(clip, 0, -1, 1, True)
+    with pytest.raises(ValueError, match="representation"):
+        coviar.load(clip, 0, 1, 3, True)
+    with pytest.raises(FileNotFoundError):
+        coviar.load("/nowhere/at.all", 0, 0, 0, True)
+    with_b = encode("coviar_b.avi", "-c:v", "mpeg4", "-bf", "2")
+    with pytest.raises(ValueError, match="B picture"):
+        coviar.load(with_b, 0, 3, 1, True)
+    with pytest.raises(ValueError, match="B picture"):
+        coviar.load(data_dir / "mpeg4" / "test.avi", 0, 3, 1, True)
