@@ -37,47 +37,45 @@ Mv add(Mv a, Mvd d) { return {static_cast<int16_t>(a.x + d.x), static_cast<int16
 template <bool kB>
 class Walker {
  public:
-  Walker(const SliceMotionInput& input, MotionScratch& scratch, PictureMotion& motion)
-      : in_(input), direct_(scratch.direct), motion_(motion), w4_(motion.w4()), w8_(motion.w8()) {
-    for (int list = 0; list < kLists; ++list) {
-      // One entry more than the row: C of the last macroblock is never available.
-      scratch.row_refs[list].assign(static_cast<size_t>(w8_) + 2, kNotAvailable);
-      top_[list] = scratch.row_refs[list].data();
+  Walker(const SliceMotionInput& input, MotionScratch& scratch, PictureMotion& motion,
+         MotionSink* sink)
+      : in_(input),
+        scratch_(scratch),
+        direct_(scratch.direct),
+        motion_(motion),
+        sink_(sink),
+        w4_(motion.w4()),
+        w8_(motion.w8()) {
+    for (size_t list = 0; list < kLists; ++list) {
+      // One quadrant more than the row: C of the last macroblock is never available.
+      scratch.above[list].assign(static_cast<size_t>(w8_) + 2, kNotAvailable);
+      top_[list] = scratch.above[list].data();
+      if (motion.kept) continue;
+      scratch.mv_rows[list].resize(static_cast<size_t>(w4_) * 8);
+      scratch.ref_row[list].resize(static_cast<size_t>(w8_) * 2);
     }
   }
 
   MotionStatus run(int* lost) {
-    int mb_x = in_.first_mb % motion_.width_mbs;
-    int mb_y = in_.first_mb / motion_.width_mbs;
-    start_row();
-    for (int i = 0; i < in_.mb_count; ++i) {
-      const int address = in_.first_mb + i;
-      const Macroblock& mb = in_.macroblocks[static_cast<size_t>(address)];
-      place(mb_x, mb_y);
-      motion_.slice[static_cast<size_t>(address)] = static_cast<uint16_t>(in_.slice);
-      switch (mb.mb_type) {
-        case MbType::kPSkip: p_skip(); break;
-        case MbType::kBSkip:
-        case MbType::kBDirect16x16: direct_16x16(); break;
-        case MbType::kInter16x16: inter_16x16(mb); break;
-        case MbType::kInter16x8: inter_16x8(mb); break;
-        case MbType::kInter8x16: inter_8x16(mb); break;
-        case MbType::kInter8x8: inter_8x8(mb); break;
-        default: no_motion(kNotUsed); break;
+    int address = in_.first_mb;
+    const int end = in_.first_mb + in_.mb_count;
+    while (address < end) {
+      const int mb_y = address / motion_.width_mbs;
+      const int x0 = address % motion_.width_mbs;
+      const int x1 = std::min(motion_.width_mbs, x0 + end - address);
+      start_row(mb_y, x0);
+      for (int mb_x = x0; mb_x < x1; ++mb_x, ++address) {
+        derive(in_.macroblocks[static_cast<size_t>(address)], mb_x);
+        if (kB && unresolved_) return MotionStatus::kNeedsColocated;
+        if (kB && lost_) {
+          lost_ = false;
+          ++*lost;
+          no_motion(kLostRef);
+          scratch_.lost.push_back(address);
+        }
+        finish_macroblock();
       }
-      if (kB && unresolved_) return MotionStatus::kNeedsColocated;
-      if (kB && lost_) {
-        lost_ = false;
-        ++*lost;
-        no_motion(kLostRef);
-        motion_.slice[static_cast<size_t>(address)] = kNoSlice;
-      }
-      finish_macroblock();
-      if (++mb_x == motion_.width_mbs) {
-        mb_x = 0;
-        ++mb_y;
-        start_row();
-      }
+      finish_row(x0, x1);
     }
     return MotionStatus::kDone;
   }
@@ -85,25 +83,65 @@ class Walker {
  private:
   static constexpr int kLists = kB ? 2 : 1;
 
-  void start_row() {
-    for (int list = 0; list < kLists; ++list) {
+  void start_row(int mb_y, int x0) {
+    mb_y_ = mb_y;
+    const auto w4 = static_cast<ptrdiff_t>(w4_);
+    for (size_t list = 0; list < kLists; ++list) {
       left_[list] = {kNotAvailable, kNotAvailable};
       corner_[list] = kNotAvailable;
+      if (motion_.kept) {
+        row_mv_[list] = motion_.mv[list].data() + mb_y * 4 * w4;
+        row_ref_[list] = motion_.ref_idx[list].data() + static_cast<ptrdiff_t>(mb_y) * 2 * w8_;
+        // Nothing is read above the first row, where no neighbour is available.
+        above_mv_[list] = mb_y > 0 ? row_mv_[list] - w4 : row_mv_[list];
+      } else {
+        row_mv_[list] = scratch_.mv_rows[list].data() + mb_y % 2 * 4 * w4;
+        above_mv_[list] = scratch_.mv_rows[list].data() + (1 - mb_y % 2) * 4 * w4 + 3 * w4;
+        row_ref_[list] = scratch_.ref_row[list].data();
+      }
+      mv_[list] = row_mv_[list] + x0 * 4;
+      above_mv_[list] += x0 * 4;
+      ref_out_[list] = row_ref_[list] + x0 * 2;
     }
   }
 
-  void place(int mb_x, int mb_y) {
-    mb_x_ = mb_x;
-    mb_y_ = mb_y;
-    const auto at4 = static_cast<ptrdiff_t>(mb_y) * 4 * w4_ + mb_x * 4;
-    const auto at8 = static_cast<ptrdiff_t>(mb_y) * 2 * w8_ + mb_x * 2;
-    for (int list = 0; list < kLists; ++list) {
-      mv_[list] = motion_.mv[list].data() + at4;
-      ref_out_[list] = motion_.ref_idx[list].data() + at8;
+  void finish_row(int x0, int x1) {
+    const int first = mb_y_ * motion_.width_mbs + x0;
+    if (motion_.kept) {
+      std::fill_n(motion_.slice.begin() + first, x1 - x0, static_cast<uint16_t>(in_.slice));
+      for (const int mb : scratch_.lost) motion_.slice[static_cast<size_t>(mb)] = kNoSlice;
+      if (!kB && motion_.has_list1) {  // a P slice in a picture that has B slices too
+        for (int y = mb_y_ * 4; y < mb_y_ * 4 + 4; ++y) {
+          std::fill_n(motion_.mv[1].begin() + y * w4_ + x0 * 4, (x1 - x0) * 4, Mv{});
+        }
+        for (int y = mb_y_ * 2; y < mb_y_ * 2 + 2; ++y) {
+          std::fill_n(motion_.ref_idx[1].begin() + y * w8_ + x0 * 2, (x1 - x0) * 2, kNotUsed);
+        }
+      }
     }
-    if (!kB && motion_.has_list1) {  // a P slice in a picture that has B slices too
-      for (int y = 0; y < 4; ++y) std::fill_n(motion_.mv[1].data() + at4 + y * w4_, 4, Mv{});
-      for (int y = 0; y < 2; ++y) std::fill_n(motion_.ref_idx[1].data() + at8 + y * w8_, 2, -1);
+    if (sink_ != nullptr) {
+      MotionRows rows;
+      for (size_t list = 0; list < kLists; ++list) {
+        rows.mv[list] = row_mv_[list];
+        rows.ref_idx[list] = row_ref_[list];
+      }
+      sink_->row(mb_y_, x0, x1, rows);
+      for (const int mb : scratch_.lost) sink_->lost(mb);
+    }
+    scratch_.lost.clear();
+  }
+
+  void derive(const Macroblock& mb, int mb_x) {
+    mb_x_ = mb_x;
+    switch (mb.mb_type) {
+      case MbType::kPSkip: p_skip(); break;
+      case MbType::kBSkip:
+      case MbType::kBDirect16x16: direct_16x16(); break;
+      case MbType::kInter16x16: inter_16x16(mb); break;
+      case MbType::kInter16x8: inter_16x8(mb); break;
+      case MbType::kInter8x16: inter_8x16(mb); break;
+      case MbType::kInter8x8: inter_8x8(mb); break;
+      default: no_motion(kNotUsed); break;
     }
   }
 
@@ -111,7 +149,7 @@ class Walker {
   Neighbour at(int list, int ref, int x, int y) {
     Neighbour n{ref, Mv{}};
     if (ref >= 0) {
-      n.mv = mv_[list][static_cast<ptrdiff_t>(y) * w4_ + x];
+      n.mv = y < 0 ? above_mv_[list][x] : mv_[list][static_cast<ptrdiff_t>(y) * w4_ + x];
     } else if (kB && ref == kLostRef) {
       lost_ = true;
     }
@@ -165,6 +203,9 @@ class Walker {
       top[0] = r[2];
       top[1] = r[3];
       left_[list] = {r[1], r[3]};
+      mv_[list] += 4;
+      above_mv_[list] += 4;
+      ref_out_[list] += 2;
     }
   }
 
@@ -446,8 +487,10 @@ class Walker {
   }
 
   const SliceMotionInput& in_;
+  MotionScratch& scratch_;
   DirectSlice& direct_;
   PictureMotion& motion_;
+  MotionSink* const sink_;
   const int w4_;
   const int w8_;
   int mb_x_ = 0;
@@ -457,7 +500,10 @@ class Walker {
   std::array<int8_t*, 2> top_{};                 // of the row above, per quadrant column
   std::array<std::array<int8_t, 2>, 2> left_{};  // of the macroblock to the left, per quadrant row
   std::array<int8_t, 2> corner_{};               // of the macroblock above and to the left
-  std::array<Mv*, 2> mv_{};                      // at the macroblock
+  std::array<Mv*, 2> row_mv_{};                  // the row of macroblocks, from its left edge
+  std::array<int8_t*, 2> row_ref_{};
+  std::array<Mv*, 2> mv_{};  // at the macroblock
+  std::array<const Mv*, 2> above_mv_{};
   std::array<int8_t*, 2> ref_out_{};
   std::array<std::array<int8_t, 4>, 2> refs_{};  // of the macroblock, per quadrant
   const Mvd* mvd_ = nullptr;
@@ -466,14 +512,15 @@ class Walker {
 }  // namespace
 
 MotionStatus derive_motion(const SliceMotionInput& input, MotionScratch& scratch,
-                           PictureMotion& motion, int* lost) {
+                           PictureMotion& motion, MotionSink* sink, int* lost) {
   const auto s = static_cast<size_t>(input.slice);
   const SliceEntry& slice = input.entry->slices[s];
+  scratch.lost.clear();
   if (slice.header.slice_type == kSliceB) {
     scratch.direct.start(*input.entry, slice, input.pictures, motion.slices[s], input.colocated);
-    return Walker<true>(input, scratch, motion).run(lost);
+    return Walker<true>(input, scratch, motion, sink).run(lost);
   }
-  return Walker<false>(input, scratch, motion).run(lost);
+  return Walker<false>(input, scratch, motion, sink).run(lost);
 }
 
 }  // namespace cvdecode::h264

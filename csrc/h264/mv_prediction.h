@@ -2,6 +2,7 @@
 // P_Skip, and direct prediction, from what the entropy decoder left.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -30,14 +31,18 @@ enum class MotionStatus : uint8_t {
 
 // Memory of one thread, reused from slice to slice.
 struct MotionScratch {
-  std::vector<int8_t> row_refs[2];
+  std::array<std::vector<int8_t>, 2> above;    // reference indices of the row above
+  std::array<std::vector<Mv>, 2> mv_rows;      // two rows of macroblocks, where nothing is kept
+  std::array<std::vector<int8_t>, 2> ref_row;  // likewise
+  std::vector<int> lost;                       // macroblocks of the row that are lost
   DirectSlice direct;
 };
 
-// Fills the macroblocks of the slice in `motion`, which reset() has prepared. Slices of one picture
-// may be derived by different threads at once. Adds to *lost the macroblocks that cannot be had
-// because their direct prediction, or a neighbour's, looks at something that is lost.
+// Derives the macroblocks of a P or B slice, gives them to `sink` (may be null) row by row, and
+// fills the arrays of `motion` where it is kept; reset() has prepared it. Slices of one picture may
+// be derived by different threads at once. Adds to *lost the macroblocks that cannot be had because
+// their direct prediction, or a neighbour's, looks at something that is lost.
 MotionStatus derive_motion(const SliceMotionInput& input, MotionScratch& scratch,
-                           PictureMotion& motion, int* lost);
+                           PictureMotion& motion, MotionSink* sink, int* lost);
 
 }  // namespace cvdecode::h264

@@ -195,7 +195,11 @@ void ParseRun::start(Job& job) {
   p.syntax.start(sps, static_cast<int>(job.entry->slices.size()), intra_modes_);
   p.has_motion = job.want_motion;
   if (job.want_motion) {
-    p.motion.reset(*job.entry);
+    // Kept where a later picture may look at it, or whoever debugs.
+    const bool keep_arrays =
+        job.chain || intra_modes_ ||
+        state_.last_colocated_use[static_cast<size_t>(job.picture)] > job.picture;
+    p.motion.reset(*job.entry, keep_arrays);
     if (!job.chain) make_labels(state_.index, job.picture, p.motion, job.labels);
   }
   p.has_bits = job.chain && has(planes_, Plane::kBits);
@@ -212,8 +216,7 @@ void ParseRun::process(ParserState::Worker& worker, const Unit& unit) {
     if (unit.decode) decode(worker, unit);
     const auto& syntax = job.parsed->syntax.slices[static_cast<size_t>(unit.slice)];
     if (!syntax.damaged) {
-      deferred = job.want_motion && !derive(worker, job, unit.slice);
-      if (!deferred) write_slice(job, unit.slice);
+      deferred = !derive(worker, job, unit.slice);
     }
   }
   {
@@ -334,53 +337,52 @@ Colocated ParseRun::colocated(ParserState::Worker& worker, const Job& job, int s
   return c;
 }
 
-// False: put off, because the co-located picture is not at hand.
+PlaneSink ParseRun::sink(const Job& job, int slice) const {
+  const PictureSyntax& syntax = job.parsed->syntax;
+  const auto s = static_cast<size_t>(slice);
+  return {syntax.PicWidthInMbs, syntax.PicHeightInMbs, syntax.macroblocks.data(),
+          s < job.labels.size() ? &job.labels[s] : nullptr, job.out};
+}
+
+// Vectors of one slice, and its rows of the planes. False: put off, because the co-located picture
+// is not at hand.
 bool ParseRun::derive(ParserState::Worker& worker, Job& job, int slice) {
   const auto s = static_cast<size_t>(slice);
-  const SliceSyntax& syntax = job.parsed->syntax.slices[s];
+  ParsedPicture& p = *job.parsed;
+  const SliceSyntax& syntax = p.syntax.slices[s];
+  const SliceType slice_type = job.entry->slices[s].header.slice_type;
+  PlaneSink rows = sink(job, slice);
+  if (!job.want_motion || slice_type == kSliceI) {
+    if (job.want_motion && p.motion.kept) {
+      p.motion.set_still(syntax.first_mb, syntax.mb_count, static_cast<uint16_t>(slice));
+    }
+    if (job.row >= 0) rows.still(syntax.first_mb, syntax.mb_count);
+    return true;
+  }
   SliceMotionInput input;
   input.entry = job.entry;
   input.slice = slice;
   input.pictures = state_.native->pictures;
-  input.macroblocks = job.parsed->syntax.macroblocks;
+  input.macroblocks = p.syntax.macroblocks;
   input.mvd = syntax.mvd;
   input.first_mb = syntax.first_mb;
   input.mb_count = syntax.mb_count;
-  const bool b = job.entry->slices[s].header.slice_type == kSliceB;
+  MotionSink* const to = job.row >= 0 ? &rows : nullptr;
   // Without waiting first: many slices have no block that looks at the co-located picture.
-  if (b) input.colocated = colocated(worker, job, slice, false);
+  if (slice_type == kSliceB) input.colocated = colocated(worker, job, slice, false);
   int lost = 0;
-  auto status = derive_motion(input, worker.motion, job.parsed->motion, &lost);
+  auto status = derive_motion(input, worker.motion, p.motion, to, &lost);
   if (status == MotionStatus::kNeedsColocated) {
     input.colocated = colocated(worker, job, slice, true);
     if (input.colocated.state == Colocated::State::kUnresolved) return false;
     lost = 0;
-    status = derive_motion(input, worker.motion, job.parsed->motion, &lost);
+    status = derive_motion(input, worker.motion, p.motion, to, &lost);
   }
   if (lost > 0) {
     const std::lock_guard lock(mutex_);
-    job.parsed->lost_blocks += lost;
+    p.lost_blocks += lost;
   }
   return true;
-}
-
-void ParseRun::write_slice(Job& job, int slice) {
-  if (job.row < 0) return;
-  const auto s = static_cast<size_t>(slice);
-  const ParsedPicture& p = *job.parsed;
-  const SliceSyntax& syntax = p.syntax.slices[s];
-  const int first = syntax.first_mb;
-  const int count = syntax.mb_count;
-  write_macroblocks(p.syntax.macroblocks.data(), first, count, job.out);
-  if (!job.want_motion || job.entry->slices[s].header.slice_type == kSliceI) {
-    write_no_motion(p.syntax.PicWidthInMbs, p.syntax.PicHeightInMbs, first, count, job.out);
-    return;
-  }
-  write_motion(p.motion, job.labels[s], first, count, job.out);
-  for (int mb = first; mb < first + count; ++mb) {
-    if (p.motion.slice[static_cast<size_t>(mb)] != kNoSlice) continue;
-    write_lost(p.syntax.PicWidthInMbs, p.syntax.PicHeightInMbs, mb, job.out);
-  }
 }
 
 // Macroblocks that no slice gave.
@@ -388,6 +390,7 @@ void ParseRun::write_gaps(Job& job) {
   ParsedPicture& p = *job.parsed;
   const auto& mbs = p.syntax.macroblocks;
   const int all = p.syntax.PicSizeInMbs();
+  PlaneSink rows = sink(job, 0);
   for (int mb = 0; mb < all;) {
     int end = mb;
     while (end < all && mbs[static_cast<size_t>(end)].mb_type == MbType::kLost) ++end;
@@ -395,11 +398,8 @@ void ParseRun::write_gaps(Job& job) {
       ++mb;
       continue;
     }
-    if (p.has_motion) p.motion.set_lost(mb, end - mb);
-    if (job.row >= 0) {
-      write_macroblocks(mbs.data(), mb, end - mb, job.out);
-      write_no_motion(p.syntax.PicWidthInMbs, p.syntax.PicHeightInMbs, mb, end - mb, job.out);
-    }
+    if (p.has_motion && p.motion.kept) p.motion.set_still(mb, end - mb, kNoSlice);
+    if (job.row >= 0) rows.still(mb, end - mb);
     mb = end;
   }
 }
@@ -410,8 +410,30 @@ void ParseRun::replay(Job& job) {
   if (job.out.bits != nullptr) {
     std::copy_n(p.bits.data(), static_cast<size_t>(p.syntax.PicSizeInMbs()), job.out.bits);
   }
+  const PictureMotion& motion = p.motion;
   for (size_t s = 0; s < p.syntax.slices.size(); ++s) {
-    if (!p.syntax.slices[s].damaged) write_slice(job, static_cast<int>(s));
+    const SliceSyntax& syntax = p.syntax.slices[s];
+    if (syntax.damaged) continue;
+    PlaneSink rows = sink(job, static_cast<int>(s));
+    const int end = syntax.first_mb + syntax.mb_count;
+    if (!job.want_motion || job.entry->slices[s].header.slice_type == kSliceI) {
+      rows.still(syntax.first_mb, syntax.mb_count);
+      continue;
+    }
+    for (int mb = syntax.first_mb; mb < end;) {
+      const int y = mb / motion.width_mbs;
+      const int x0 = mb % motion.width_mbs;
+      const int x1 = std::min(motion.width_mbs, x0 + end - mb);
+      MotionRows r;
+      for (size_t list = 0; list < (motion.has_list1 ? 2 : 1); ++list) {
+        r.mv[list] = motion.mv[list].data() + static_cast<ptrdiff_t>(y) * 4 * motion.w4();
+        r.ref_idx[list] = motion.ref_idx[list].data() + static_cast<ptrdiff_t>(y) * 2 * motion.w8();
+      }
+      rows.row(y, x0, x1, r);
+      for (const int row_end = mb + x1 - x0; mb < row_end; ++mb) {
+        if (motion.slice[static_cast<size_t>(mb)] == kNoSlice) rows.lost(mb);
+      }
+    }
   }
 }
 
@@ -471,8 +493,7 @@ void ParseRun::finish(Job& job) {
 
 // Called with the lock held: keeps what a later picture may look at, lets go of the rest.
 void ParseRun::release(Job& job) {
-  const auto number = static_cast<size_t>(job.picture);
-  const bool useful = job.chain || state_.last_colocated_use[number] > job.picture;
+  const bool useful = job.parsed->has_motion && job.parsed->motion.kept;
   if (useful && !intra_modes_ && !job.replay) state_.cache.put(job.parsed);
   if (last_ ? job.users == 0 : !job.chain) job.parsed = nullptr;
   for (const int32_t number_seen : job.looks_at) {

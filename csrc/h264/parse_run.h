@@ -82,7 +82,7 @@ class ParseRun {
   Colocated colocated(ParserState::Worker& worker, const Job& job, int slice, bool wait);
   // The co-located picture of a B slice as the headers say; -1 = none or all intra.
   int32_t colocated_number(const Job& job, int slice) const;
-  void write_slice(Job& job, int slice);
+  PlaneSink sink(const Job& job, int slice) const;
   void write_gaps(Job& job);
   SliceTargets targets(Job& job) const;
   void finish(Job& job);

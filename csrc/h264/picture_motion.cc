@@ -12,18 +12,21 @@ size_t PictureMotion::bytes() const {
   return sum;
 }
 
-void PictureMotion::reset(const PictureEntry& entry) {
+void PictureMotion::reset(const PictureEntry& entry, bool keep) {
   const Sps& sps = *entry.slices.front().sets.sps;
   width_mbs = sps.PicWidthInMbs();
   height_mbs = sps.FrameHeightInMbs();
   has_list1 = std::any_of(entry.slices.begin(), entry.slices.end(),
                           [](const SliceEntry& s) { return s.header.slice_type == kSliceB; });
   const size_t mbs = static_cast<size_t>(width_mbs) * static_cast<size_t>(height_mbs);
-  for (int list = 0; list < (has_list1 ? 2 : 1); ++list) {
-    mv[list].resize(mbs * 16);
-    ref_idx[list].resize(mbs * 4);
+  kept = keep;
+  if (kept) {
+    for (int list = 0; list < (has_list1 ? 2 : 1); ++list) {
+      mv[list].resize(mbs * 16);
+      ref_idx[list].resize(mbs * 4);
+    }
+    slice.assign(mbs, kNoSlice);
   }
-  slice.assign(mbs, kNoSlice);
   slices.resize(entry.slices.size());
   for (size_t s = 0; s < slices.size(); ++s) {
     for (int list = 0; list < 2; ++list) {
@@ -37,11 +40,11 @@ void PictureMotion::reset(const PictureEntry& entry) {
   }
 }
 
-void PictureMotion::set_lost(int first_mb, int count) {
+void PictureMotion::set_still(int first_mb, int count, uint16_t slice_number) {
   for (int mb = first_mb; mb < first_mb + count; ++mb) {
     const int x = mb % width_mbs;
     const int y = mb / width_mbs;
-    slice[static_cast<size_t>(mb)] = kNoSlice;
+    slice[static_cast<size_t>(mb)] = slice_number;
     for (int list = 0; list < (has_list1 ? 2 : 1); ++list) {
       for (int row = 0; row < 4; ++row) {
         std::fill_n(mv[list].begin() + (y * 4 + row) * w4() + x * 4, 4, Mv{});

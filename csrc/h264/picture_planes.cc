@@ -6,34 +6,17 @@
 namespace cvdecode::h264 {
 namespace {
 
-// Calls f(mb_y, x0, x1) for each run of macroblocks in one macroblock row.
-template <typename F>
-void for_rows(int width_mbs, int first_mb, int count, F f) {
-  int mb = first_mb;
-  const int end = first_mb + count;
-  while (mb < end) {
-    const int y = mb / width_mbs;
-    const int x0 = mb % width_mbs;
-    const int x1 = std::min(width_mbs, x0 + end - mb);
-    f(y, x0, x1);
-    mb += x1 - x0;
-  }
-}
-
-// Two equal cells at once.
+// Two rows of cells from one row of quadrants, of which each covers two cells; `none` where the
+// list is not used at all.
 template <typename T>
-void put_pair(T* out, T v) {
-  out[0] = v;
-  out[1] = v;
-}
-
-template <typename T>
-void write_labels(const int8_t* ref_idx, int count8, const T* label, T* row0, T* row1) {
-  for (int i = 0; i < count8; ++i) {
-    const T v = label[ref_idx[i] + 1];
-    put_pair(row0 + i * 2, v);
-    put_pair(row1 + i * 2, v);
+void write_labels(const int8_t* ref_idx, int quadrants, const T* label, T none, T* out,
+                  ptrdiff_t stride) {
+  if (ref_idx == nullptr) {
+    std::fill_n(out, quadrants * 2, none);
+  } else {
+    for (int i = 0; i < quadrants; ++i) out[i * 2] = out[i * 2 + 1] = label[ref_idx[i] + 1];
   }
+  std::copy_n(out, quadrants * 2, out + stride);
 }
 
 int16_t distance(const FrameIndex& index, int32_t from, int32_t to) {
@@ -86,109 +69,88 @@ PlaneRow PlaneRow::of(Clip& clip, int64_t row, PlaneMask planes) {
   return r;
 }
 
-void write_motion(const PictureMotion& motion, const SliceLabels& labels, int first_mb, int count,
-                  const PlaneRow& out) {
-  const ptrdiff_t w4 = motion.w4();
-  const ptrdiff_t plane4 = w4 * motion.height_mbs * 4;
-  for_rows(motion.width_mbs, first_mb, count, [&](int mb_y, int x0, int x1) {
-    const int cells = (x1 - x0) * 4;
-    for (size_t list = 0; list < 2; ++list) {
-      const bool present = list == 0 || motion.has_list1;
-      const auto plane = static_cast<ptrdiff_t>(list) * plane4;
-      for (int r = 0; out.mv != nullptr && r < 4; ++r) {
-        const ptrdiff_t at = (mb_y * 4 + r) * w4 + x0 * 4;
-        int16_t* x = out.mv + plane * 2 + at;
-        int16_t* y = x + plane4;
-        if (!present) {
-          std::fill_n(x, cells, int16_t{0});
-          std::fill_n(y, cells, int16_t{0});
-          continue;
-        }
-        const Mv* mv = motion.mv[list].data() + at;
-        for (int i = 0; i < cells; ++i) {
-          x[i] = mv[i].x;
-          y[i] = mv[i].y;
-        }
+void PlaneSink::write_motion(int mb_y, int x0, int x1, const MotionRows& rows) {
+  const ptrdiff_t w4 = width_mbs_ * 4;
+  const ptrdiff_t w8 = width_mbs_ * 2;
+  const ptrdiff_t plane4 = w4 * height_mbs_ * 4;
+  const int cells = (x1 - x0) * 4;
+  for (size_t list = 0; list < 2; ++list) {
+    const auto plane = static_cast<ptrdiff_t>(list) * plane4;
+    const bool present = rows.mv[list] != nullptr;
+    for (int r = 0; out_.mv != nullptr && r < 4; ++r) {
+      int16_t* x = out_.mv + plane * 2 + (mb_y * 4 + r) * w4 + x0 * 4;
+      int16_t* y = x + plane4;
+      if (!present) {
+        std::fill_n(x, cells, int16_t{0});
+        std::fill_n(y, cells, int16_t{0});
+        continue;
       }
-      for (int r = 0; r < 2; ++r) {
-        const ptrdiff_t at = plane + (mb_y * 4 + r * 2) * w4 + x0 * 4;
-        const int8_t* ref_idx =
-            present ? motion.ref_idx[list].data() + (mb_y * 2 + r) * motion.w8() + x0 * 2 : nullptr;
-        if (out.ref != nullptr) {
-          int16_t* ref = out.ref + at;
-          if (present) {
-            write_labels(ref_idx, cells / 2, labels.ref[list].data(), ref, ref + w4);
-          } else {
-            std::fill_n(ref, cells, kRefUnused);
-            std::fill_n(ref + w4, cells, kRefUnused);
-          }
-        }
-        if (out.ref_picture != nullptr) {
-          int32_t* ref = out.ref_picture + at;
-          if (present) {
-            write_labels(ref_idx, cells / 2, labels.ref_picture[list].data(), ref, ref + w4);
-          } else {
-            std::fill_n(ref, cells, kRefPictureUnused);
-            std::fill_n(ref + w4, cells, kRefPictureUnused);
-          }
-        }
+      const Mv* mv = rows.mv[list] + r * w4 + x0 * 4;
+      for (int i = 0; i < cells; ++i) {
+        x[i] = mv[i].x;
+        y[i] = mv[i].y;
       }
     }
-  });
-}
-
-void write_no_motion(int width_mbs, int height_mbs, int first_mb, int count, const PlaneRow& out) {
-  const ptrdiff_t w4 = width_mbs * 4;
-  const ptrdiff_t plane4 = w4 * height_mbs * 4;
-  for_rows(width_mbs, first_mb, count, [&](int mb_y, int x0, int x1) {
-    const int cells = (x1 - x0) * 4;
-    for (int r = 0; r < 4; ++r) {
-      const ptrdiff_t at = (mb_y * 4 + r) * w4 + x0 * 4;
-      for (int k = 0; k < 4; ++k) {
-        if (out.mv != nullptr) std::fill_n(out.mv + k * plane4 + at, cells, int16_t{0});
-        if (k >= 2) continue;
-        if (out.ref != nullptr) std::fill_n(out.ref + k * plane4 + at, cells, kRefUnused);
-        if (out.ref_picture != nullptr) {
-          std::fill_n(out.ref_picture + k * plane4 + at, cells, kRefPictureUnused);
-        }
+    for (int r = 0; r < 2; ++r) {
+      const ptrdiff_t at = plane + (mb_y * 4 + r * 2) * w4 + x0 * 4;
+      const int8_t* ref_idx = present ? rows.ref_idx[list] + r * w8 + x0 * 2 : nullptr;
+      if (out_.ref != nullptr) {
+        write_labels(ref_idx, cells / 2, present ? labels_->ref[list].data() : nullptr, kRefUnused,
+                     out_.ref + at, w4);
       }
-    }
-  });
-}
-
-void write_macroblocks(const Macroblock* macroblocks, int first_mb, int count,
-                       const PlaneRow& out) {
-  const int end = first_mb + count;
-  if (out.mb_type != nullptr) {
-    for (int mb = first_mb; mb < end; ++mb) {
-      out.mb_type[mb] = static_cast<uint8_t>(macroblocks[mb].mb_type);
+      if (out_.ref_picture != nullptr) {
+        write_labels(ref_idx, cells / 2, present ? labels_->ref_picture[list].data() : nullptr,
+                     kRefPictureUnused, out_.ref_picture + at, w4);
+      }
     }
   }
-  if (out.qp != nullptr) {
-    for (int mb = first_mb; mb < end; ++mb) {
-      const Macroblock& m = macroblocks[mb];
+}
+
+void PlaneSink::row(int mb_y, int x0, int x1, const MotionRows& rows) {
+  if (out_.wants_motion()) write_motion(mb_y, x0, x1, rows);
+  const int first = mb_y * width_mbs_ + x0;
+  const int end = mb_y * width_mbs_ + x1;
+  if (out_.mb_type != nullptr) {
+    for (int mb = first; mb < end; ++mb) {
+      out_.mb_type[mb] = static_cast<uint8_t>(macroblocks_[mb].mb_type);
+    }
+  }
+  if (out_.qp != nullptr) {
+    for (int mb = first; mb < end; ++mb) {
+      const Macroblock& m = macroblocks_[mb];
       const bool none = m.mb_type == MbType::kIPcm || m.mb_type == MbType::kLost;
-      out.qp[mb] = none ? kQpNone : int16_t{m.QPY};
+      out_.qp[mb] = none ? kQpNone : int16_t{m.QPY};
     }
   }
 }
 
-void write_lost(int width_mbs, int height_mbs, int mb, const PlaneRow& out) {
-  if (out.mb_type != nullptr) out.mb_type[mb] = static_cast<uint8_t>(MbType::kLost);
-  if (out.qp != nullptr) out.qp[mb] = kQpNone;
-  if (out.bits != nullptr) out.bits[mb] = 0;
-  const ptrdiff_t w = width_mbs * 16;
-  const ptrdiff_t x = mb % width_mbs;
-  const ptrdiff_t y = mb / width_mbs;
-  if (out.residual_y != nullptr) {
+void PlaneSink::still(int first_mb, int count) {
+  const int end = first_mb + count;
+  for (int mb = first_mb; mb < end;) {
+    const int x0 = mb % width_mbs_;
+    const int x1 = std::min(width_mbs_, x0 + end - mb);
+    row(mb / width_mbs_, x0, x1, MotionRows{});
+    mb += x1 - x0;
+  }
+}
+
+// Vectors and references are 0 already.
+void PlaneSink::lost(int mb) {
+  if (out_.mb_type != nullptr) out_.mb_type[mb] = static_cast<uint8_t>(MbType::kLost);
+  if (out_.qp != nullptr) out_.qp[mb] = kQpNone;
+  if (out_.bits != nullptr) out_.bits[mb] = 0;
+  const ptrdiff_t w = width_mbs_ * 16;
+  const ptrdiff_t x = mb % width_mbs_;
+  const ptrdiff_t y = mb / width_mbs_;
+  if (out_.residual_y != nullptr) {
     for (int r = 0; r < 16; ++r) {
-      std::fill_n(out.residual_y + (y * 16 + r) * w + x * 16, 16, int16_t{0});
+      std::fill_n(out_.residual_y + (y * 16 + r) * w + x * 16, 16, int16_t{0});
     }
   }
-  if (out.residual_uv != nullptr) {
-    const ptrdiff_t v_plane = w / 2 * height_mbs * 8;
+  if (out_.residual_uv != nullptr) {
+    const ptrdiff_t v_plane = w / 2 * height_mbs_ * 8;
     for (int r = 0; r < 8; ++r) {
-      int16_t* u = out.residual_uv + (y * 8 + r) * (w / 2) + x * 8;
+      int16_t* u = out_.residual_uv + (y * 8 + r) * (w / 2) + x * 8;
       std::fill_n(u, 8, int16_t{0});
       std::fill_n(u + v_plane, 8, int16_t{0});
     }

@@ -39,15 +39,30 @@ struct PlaneRow {
   bool wants_residual() const { return residual_y != nullptr || residual_uv != nullptr; }
 };
 
-// The vectors and references of macroblocks [first_mb, first_mb + count), which belong to one
-// slice, or are lost.
-void write_motion(const PictureMotion& motion, const SliceLabels& labels, int first_mb, int count,
-                  const PlaneRow& out);
-// The same where nothing moves: intra slices, and what is lost.
-void write_no_motion(int width_mbs, int height_mbs, int first_mb, int count, const PlaneRow& out);
-// mb_type and qp.
-void write_macroblocks(const Macroblock* macroblocks, int first_mb, int count, const PlaneRow& out);
-// mb_type, qp, bits and residual of one macroblock that is lost.
-void write_lost(int width_mbs, int height_mbs, int mb, const PlaneRow& out);
+// Writes rows of one slice. `labels` may be null where no motion is wanted.
+class PlaneSink final : public MotionSink {
+ public:
+  PlaneSink(int width_mbs, int height_mbs, const Macroblock* macroblocks, const SliceLabels* labels,
+            const PlaneRow& out)
+      : width_mbs_(width_mbs),
+        height_mbs_(height_mbs),
+        macroblocks_(macroblocks),
+        labels_(labels),
+        out_(out) {}
+
+  void row(int mb_y, int x0, int x1, const MotionRows& rows) override;
+  void lost(int mb) override;
+  // Macroblocks without motion: intra slices, and what is lost.
+  void still(int first_mb, int count);
+
+ private:
+  void write_motion(int mb_y, int x0, int x1, const MotionRows& rows);
+
+  const int width_mbs_;
+  const int height_mbs_;
+  const Macroblock* const macroblocks_;
+  const SliceLabels* const labels_;
+  const PlaneRow& out_;
+};
 
 }  // namespace cvdecode::h264
