@@ -113,6 +113,23 @@ int DirectSlice::map_col_to_list0(int col_slice, int list, int ref_idx) {
   return maps_[s][list][ref_idx];
 }
 
+// False where the picture that the co-located block refers to is not in list 0.
+bool DirectSlice::scale(const Block& col, int col_slice, Pair* out) {
+  const int refIdxL0 = col.ref_idx < 0 ? 0 : map_col_to_list0(col_slice, col.list, col.ref_idx);
+  if (refIdxL0 < 0) return false;
+  out->refIdxL0 = refIdxL0;
+  out->mvL0 = col.mv;
+  out->mvL1 = Mv{};
+  if (scaled_[refIdxL0]) {
+    const int f = DistScaleFactor_[refIdxL0];
+    out->mvL0.x = static_cast<int16_t>((f * col.mv.x + 128) >> 8);
+    out->mvL0.y = static_cast<int16_t>((f * col.mv.y + 128) >> 8);
+    out->mvL1.x = static_cast<int16_t>(out->mvL0.x - col.mv.x);
+    out->mvL1.y = static_cast<int16_t>(out->mvL0.y - col.mv.y);
+  }
+  return true;
+}
+
 DirectStatus DirectSlice::temporal(int mb_x, int mb_y, int quadrants, DirectMotion* out) {
   if (const auto status = colocated_status(mb_x, mb_y); status != DirectStatus::kOk) return status;
   const bool intra = colocated_.state == Colocated::State::kIntra;
@@ -120,38 +137,45 @@ DirectStatus DirectSlice::temporal(int mb_x, int mb_y, int quadrants, DirectMoti
       intra ? 0
             : colocated_.motion
                   ->slice[static_cast<size_t>(mb_y * colocated_.motion->width_mbs + mb_x)];
-  for (int q = 0; q < 4; ++q) {
-    if ((quadrants >> q & 1) == 0) continue;
-    const int qx = q % 2 * 2;
-    const int qy = q / 2 * 2;
-    for (int i = 0; i < 4; ++i) {
-      const int x = corners_only_ ? q % 2 * 3 : qx + i % 2;
-      const int y = corners_only_ ? q / 2 * 3 : qy + i / 2;
-      const Block col = intra ? Block{-1, 0, Mv{}} : block(mb_x, mb_y, x, y);
-      const int refIdxL0 = col.ref_idx < 0 ? 0 : map_col_to_list0(col_slice, col.list, col.ref_idx);
-      if (refIdxL0 < 0) return DirectStatus::kLost;
-      Mv mvL0 = col.mv;
-      Mv mvL1{};
-      if (scaled_[refIdxL0]) {
-        const int f = DistScaleFactor_[refIdxL0];
-        mvL0.x = static_cast<int16_t>((f * col.mv.x + 128) >> 8);
-        mvL0.y = static_cast<int16_t>((f * col.mv.y + 128) >> 8);
-        mvL1.x = static_cast<int16_t>(mvL0.x - col.mv.x);
-        mvL1.y = static_cast<int16_t>(mvL0.y - col.mv.y);
+  out->uniform = false;
+  Pair pair;
+  if (intra || corners_only_) {
+    std::array<Block, 4> col;
+    if (!intra) {
+      for (int q = 0; q < 4; ++q) {
+        col[static_cast<size_t>(q)] = block(mb_x, mb_y, q % 2 * 3, q / 2 * 3);
       }
-      out->ref_idx[0][q] = static_cast<int8_t>(refIdxL0);
-      out->ref_idx[1][q] = 0;
-      if (corners_only_) {
-        for (const int at : {0, 1, 4, 5}) {
-          out->mv[0][qy * 4 + qx + at] = mvL0;
-          out->mv[1][qy * 4 + qx + at] = mvL1;
-        }
-        break;
-      }
-      const int at = (qy + i / 2) * 4 + qx + i % 2;
-      out->mv[0][at] = mvL0;
-      out->mv[1][at] = mvL1;
     }
+    if (col[0] == col[1] && col[0] == col[2] && col[0] == col[3] && quadrants == 15) {
+      if (!scale(col[0], col_slice, &pair)) return DirectStatus::kLost;
+      out->uniform = true;
+      out->ref_idx[0][0] = static_cast<int8_t>(pair.refIdxL0);
+      out->ref_idx[1][0] = 0;
+      out->mv[0][0] = pair.mvL0;
+      out->mv[1][0] = pair.mvL1;
+      return DirectStatus::kOk;
+    }
+    for (size_t q = 0; q < 4; ++q) {
+      if ((quadrants >> q & 1) == 0) continue;
+      if (!scale(col[q], col_slice, &pair)) return DirectStatus::kLost;
+      out->ref_idx[0][q] = static_cast<int8_t>(pair.refIdxL0);
+      out->ref_idx[1][q] = 0;
+      const size_t at = q / 2 * 8 + q % 2 * 2;
+      for (const size_t i : {at, at + 1, at + 4, at + 5}) {
+        out->mv[0][i] = pair.mvL0;
+        out->mv[1][i] = pair.mvL1;
+      }
+    }
+    return DirectStatus::kOk;
+  }
+  for (int i = 0; i < 16; ++i) {
+    const int q = i / 8 * 2 + i % 4 / 2;
+    if ((quadrants >> q & 1) == 0) continue;
+    if (!scale(block(mb_x, mb_y, i % 4, i / 4), col_slice, &pair)) return DirectStatus::kLost;
+    out->ref_idx[0][static_cast<size_t>(q)] = static_cast<int8_t>(pair.refIdxL0);
+    out->ref_idx[1][static_cast<size_t>(q)] = 0;
+    out->mv[0][static_cast<size_t>(i)] = pair.mvL0;
+    out->mv[1][static_cast<size_t>(i)] = pair.mvL1;
   }
   return DirectStatus::kOk;
 }

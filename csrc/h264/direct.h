@@ -29,6 +29,8 @@ enum class DirectStatus : uint8_t { kOk, kLost, kUnresolved };
 struct DirectMotion {
   std::array<std::array<int8_t, 4>, 2> ref_idx;  // [list][quadrant]
   std::array<std::array<Mv, 16>, 2> mv;          // [list][4x4 block, raster]
+  bool
+      uniform;  // of temporal(): all is as in ref_idx[list][0] and mv[list][0], nothing else is set
 };
 
 // The direct prediction of one B slice.
@@ -50,11 +52,18 @@ class DirectSlice {
 
  private:
   struct Block {
-    int ref_idx;  // refIdxCol, -1 = intra
-    int list;
+    int ref_idx = -1;  // refIdxCol, -1 = intra
+    int list = 0;
     Mv mv;
+    friend bool operator==(const Block&, const Block&) = default;
   };
+  // The co-located block at (x, y) in 4x4 blocks from the macroblock's corner.
   Block block(int mb_x, int mb_y, int x, int y) const;
+  struct Pair {
+    int refIdxL0 = 0;
+    Mv mvL0, mvL1;
+  };
+  bool scale(const Block& col, int col_slice, Pair* out);
   // refIdxL0 = MapColToList0(refIdxCol): -1 = that picture is not in list 0.
   int map_col_to_list0(int col_slice, int list, int ref_idx);
   DirectStatus colocated_status(int mb_x, int mb_y) const;

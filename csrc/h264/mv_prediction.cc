@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace cvdecode::h264 {
@@ -17,16 +18,30 @@ struct Neighbour {
   Mv mv;
 };
 
-int16_t median(int16_t a, int16_t b, int16_t c) {
+inline int16_t median(int16_t a, int16_t b, int16_t c) {
   return std::max(std::min(a, b), std::min(std::max(a, b), c));
 }
 
+inline Mv median(Mv a, Mv b, Mv c) {
+  if (a == b || a == c) return a;  // the common case
+  if (b == c) return b;
+  return {median(a.x, b.x, c.x), median(a.y, b.y, c.y)};
+}
+
 // 8.4.1.3 and 8.4.1.3.1. C has been replaced by D where it is not available.
-Mv median_prediction(int ref, const Neighbour& a, const Neighbour& b, const Neighbour& c) {
+inline Mv median_prediction(int ref, const Neighbour& a, const Neighbour& b, const Neighbour& c) {
   if (b.ref == kNotAvailable && c.ref == kNotAvailable) return a.mv;
   const int matches = (a.ref == ref) + (b.ref == ref) + (c.ref == ref);
   if (matches == 1) return a.ref == ref ? a.mv : b.ref == ref ? b.mv : c.mv;
-  return {median(a.mv.x, b.mv.x, c.mv.x), median(a.mv.y, b.mv.y, c.mv.y)};
+  return median(a.mv, b.mv, c.mv);
+}
+
+// Copies of one vector, four at a time where a whole row of a macroblock is filled.
+inline void fill_four(Mv* row, Mv mv) {
+  const auto one = static_cast<uint64_t>(std::bit_cast<uint32_t>(mv));
+  const uint64_t two = one | one << 32;
+  std::memcpy(static_cast<void*>(row), &two, sizeof(two));
+  std::memcpy(static_cast<void*>(row + 2), &two, sizeof(two));
 }
 
 Mv add(Mv a, Mvd d) { return {static_cast<int16_t>(a.x + d.x), static_cast<int16_t>(a.y + d.y)}; }
@@ -68,12 +83,11 @@ class Walker {
         derive(in_.macroblocks[static_cast<size_t>(address)], mb_x);
         if (kB && unresolved_) return MotionStatus::kNeedsColocated;
         if (kB && lost_) {
-          lost_ = false;
           ++*lost;
-          no_motion(kLostRef);
-          scratch_.lost.push_back(address);
+          lose_macroblock(address);
+        } else {
+          finish_macroblock();
         }
-        finish_macroblock();
       }
       finish_row(x0, x1);
     }
@@ -170,7 +184,7 @@ class Walker {
     for (int r = y; r < y + h; ++r) {
       Mv* row = mv_[list] + static_cast<ptrdiff_t>(r) * w4_ + x;
       if (w == 4) {
-        row[0] = row[1] = row[2] = row[3] = mv;
+        fill_four(row, mv);
       } else {
         for (int i = 0; i < w; ++i) row[i] = mv;
       }
@@ -192,20 +206,30 @@ class Walker {
   }
 
   void finish_macroblock() {
-    for (int list = 0; list < kLists; ++list) {
+    for (size_t list = 0; list < kLists; ++list) {
       const auto& r = refs_[list];
-      int8_t* out = ref_out_[list];
-      for (int q = 0; q < 4; ++q) {
-        out[q / 2 * w8_ + q % 2] = std::max(r[static_cast<size_t>(q)], kNotUsed);
-      }
+      std::memcpy(ref_out_[list], r.data(), 2);
+      std::memcpy(ref_out_[list] + w8_, r.data() + 2, 2);
       int8_t* top = top_[list] + mb_x_ * 2;
       corner_[list] = top[1];
-      top[0] = r[2];
-      top[1] = r[3];
+      std::memcpy(top, r.data() + 2, 2);
       left_[list] = {r[1], r[3]};
       mv_[list] += 4;
       above_mv_[list] += 4;
       ref_out_[list] += 2;
+    }
+  }
+
+  // Whoever looks at this macroblock is lost too; nothing is stored of it.
+  void lose_macroblock(int address) {
+    lost_ = false;
+    scratch_.lost.push_back(address);
+    no_motion(kLostRef);
+    int8_t* const out[2] = {ref_out_[0], ref_out_[1]};
+    finish_macroblock();
+    for (size_t list = 0; list < kLists; ++list) {
+      std::fill_n(out[list], 2, kNotUsed);
+      std::fill_n(out[list] + w8_, 2, kNotUsed);
     }
   }
 
@@ -463,6 +487,12 @@ class Walker {
     DirectMotion direct;
     check(direct_.temporal(mb_x_, mb_y_, 15, &direct));
     if (unresolved_ || lost_) return;
+    if (direct.uniform) {
+      for (size_t list = 0; list < 2; ++list) {
+        whole(static_cast<int>(list), direct.ref_idx[list][0], direct.mv[list][0]);
+      }
+      return;
+    }
     for (int list = 0; list < 2; ++list) {
       refs_[list] = direct.ref_idx[list];
       for (int r = 0; r < 4; ++r) {

@@ -13,10 +13,15 @@ void write_labels(const int8_t* ref_idx, int quadrants, const T* label, T none, 
                   ptrdiff_t stride) {
   if (ref_idx == nullptr) {
     std::fill_n(out, quadrants * 2, none);
+  } else if (std::memcmp(ref_idx, ref_idx + 1, static_cast<size_t>(quadrants) - 1) == 0) {
+    std::fill_n(out, quadrants * 2, label[ref_idx[0] + 1]);  // the whole row refers to one picture
   } else {
-    for (int i = 0; i < quadrants; ++i) out[i * 2] = out[i * 2 + 1] = label[ref_idx[i] + 1];
+    for (int i = 0; i < quadrants; ++i) {
+      const std::array<T, 2> cells = {label[ref_idx[i] + 1], label[ref_idx[i] + 1]};
+      std::memcpy(out + i * 2, cells.data(), sizeof(cells));
+    }
   }
-  std::copy_n(out, quadrants * 2, out + stride);
+  std::memcpy(out + stride, out, static_cast<size_t>(quadrants) * 2 * sizeof(T));
 }
 
 int16_t distance(const FrameIndex& index, int32_t from, int32_t to) {
