@@ -29,14 +29,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def rendered(page: Path, profile: Path) -> str:
+def rendered(page: Path, profile: Path, anchor: str = "#0") -> str:
     """The page's DOM after its script ran."""
     assert CHROMIUM is not None
     return subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--disable-quic", f"--user-data-dir={profile}", "--virtual-time-budget=8000", "--dump-dom",
-         page.as_uri()],
+         page.as_uri() + anchor],
         check=True, capture_output=True, text=True, timeout=120,
     ).stdout  # fmt: skip
 

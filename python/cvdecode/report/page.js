@@ -17,8 +17,9 @@ const TYPES = {
 };
 const refColour = (r) => {
   if (r <= -32765) return "#ffffff";                 // used, but its picture is not known
-  const past = ["#ffd166", "#fb8b24", "#e36414", "#9a031e"], future = ["#80ffdb", "#48bfe3", "#5e60ce", "#7400b8"];
-  return (r < 0 ? past : future)[Math.min(3, Math.abs(r) - 1)];
+  const past = ["#fff3b0", "#ffd166", "#fb8b24", "#f3722c", "#e5383b", "#ba181b", "#7b2cbf", "#4a0e4e"];
+  const future = ["#caffbf", "#80ffdb", "#64dfdf", "#48bfe3", "#4895ef", "#4361ee", "#3a0ca3", "#10002b"];
+  return (r < 0 ? past : future)[Math.min(7, Math.round(2 * Math.log2(Math.abs(r))))];  // 1 2 3 4 6 8 11+
 };
 const refText = (r) => ({ 0: "–", [-32768]: "not known", [-32767]: "not shown", [-32766]: "missing", [-32765]: "other field" })[r]
   ?? `${r > 0 ? "+" : "−"}${Math.abs(r)}`;
@@ -221,4 +222,9 @@ el("planes").tBodies[0].append(...data.planes.map((row, i) => {
   row.forEach((v) => { const c = document.createElement(i ? "td" : "th"); c.textContent = v; tr.append(c); });
   return tr;
 }));
+// page.html#12:qp,mv1 opens row 12 with those layers on top; without, the first frame that has motion.
+const [row, layers] = location.hash.slice(1).split(":");
+const moving = data.frames.findIndex((f) => f.type === "P" || f.type === "B");
+slider.value = row ? +row : Math.max(0, moving);
+if (layers !== undefined) for (const [id] of OVER) el(`show-${id}`).checked = layers.split(",").includes(id);
 draw();
