@@ -8,12 +8,14 @@
 namespace cvdecode::h264 {
 namespace {
 
-// Passes that look for the chain by decoding; what is behind them comes from the headers.
-constexpr int kMaxPasses = 6;
-
 bool all_intra(const PictureEntry& entry) {
   return std::all_of(entry.slices.begin(), entry.slices.end(),
                      [](const SliceEntry& s) { return s.header.slice_type == kSliceI; });
+}
+
+// Slice numbers of macroblocks have 16 bits.
+bool readable(const PictureEntry& entry) {
+  return !entry.slices.empty() && entry.slices.size() < kNoSlice;
 }
 
 bool same_size(const PictureEntry& a, const PictureEntry& b) {
@@ -46,8 +48,8 @@ ParseRun::Job& ParseRun::add_chain(int32_t picture) {
 void ParseRun::add(const PictureRow& row) {
   const PictureEntry& entry = state_.native->pictures[static_cast<size_t>(row.picture)];
   std::string why;
-  if (entry.slices.empty()) {
-    why = "no slice of the picture could be read";
+  if (!readable(entry)) {
+    why = entry.slices.empty() ? "no slice of the picture could be read" : "too many slices";
   } else {
     const Sps& sps = *entry.slices.front().sets.sps;
     if (sps.PicWidthInMbs() != clip_.geometry.w16() ||
@@ -78,7 +80,7 @@ void ParseRun::run() {
   std::vector<Job*> jobs;
   for (auto& [number, job] : jobs_) jobs.push_back(job.get());
   pass(jobs);
-  for (int i = 1; i < kMaxPasses && !missing_.empty(); ++i) {
+  for (int i = 1; i < state_.max_passes && !missing_.empty(); ++i) {
     jobs.clear();
     for (const int32_t number : missing_) jobs.push_back(&add_chain(number));
     missing_.clear();
@@ -296,7 +298,7 @@ int32_t ParseRun::colocated_number(const Job& job, int slice) const {
   const int32_t number = s.RefPicList[1].front().picture;
   if (number < 0 || number >= job.picture) return -1;
   const PictureEntry& entry = state_.native->pictures[static_cast<size_t>(number)];
-  if (entry.slices.empty() || !same_size(entry, *job.entry) || all_intra(entry)) return -1;
+  if (!readable(entry) || !same_size(entry, *job.entry) || all_intra(entry)) return -1;
   return number;
 }
 
@@ -306,7 +308,7 @@ Colocated ParseRun::colocated(ParserState::Worker& worker, const Job& job, int s
   if (number < 0) {
     const int32_t id = job.parsed->motion.slices[static_cast<size_t>(slice)].picture[1][0];
     const bool known = id >= 0 && id < job.picture &&
-                       !state_.native->pictures[static_cast<size_t>(id)].slices.empty() &&
+                       readable(state_.native->pictures[static_cast<size_t>(id)]) &&
                        same_size(state_.native->pictures[static_cast<size_t>(id)], *job.entry);
     c.state = known ? Colocated::State::kIntra : Colocated::State::kMissing;
     return c;

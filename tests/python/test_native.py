@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import streams
 
+import handmade
+import streams
 from cvdecode import _core
 
 ALL = ["mv", "ref", "mb_type", "qp", "bits", "residual_y", "residual_uv", "ref_picture"]
@@ -23,7 +24,13 @@ P_SKIP, B_SKIP, B_DIRECT = 4, 5, 6
 # name -> x264 parameters; small on purpose.
 STREAMS: dict[str, dict[str, str]] = {
     "p-only": {"bframes": "0", "ref": "1"},
-    "p-cavlc-slices": {"bframes": "0", "ref": "4", "cabac": "0", "slices": "4", "partitions": "all"},
+    "p-cavlc-slices": {
+        "bframes": "0",
+        "ref": "4",
+        "cabac": "0",
+        "slices": "4",
+        "partitions": "all",
+    },
     "b-one": {"bframes": "1", "b-adapt": "0", "b-pyramid": "none", "ref": "1", "weightb": "0"},
     "b-spatial": {"bframes": "3", "b-adapt": "0", "direct": "spatial", "partitions": "all"},
     "b-temporal": {"bframes": "3", "b-adapt": "0", "direct": "temporal", "partitions": "all"},
@@ -161,6 +168,21 @@ def test_a_b_picture_costs_its_chain(clips: dict[str, Path], name: str) -> None:
     assert qp_only.stats["pictures_parsed"] == 1  # vectors were not asked for
 
 
+@pytest.mark.parametrize("passes", [1, 2, 6])
+def test_pictures_alone_are_as_in_the_stream(
+    clips: dict[str, Path], tmp_path: Path, passes: int
+) -> None:
+    """However much of the chain is looked for by decoding and how much comes from the headers."""
+    hand = tmp_path / "hand.264"
+    handmade.write(hand, handmade.Recipe(5, pictures=12, max_refs=2))
+    for path in (hand, clips["b-temporal"], clips["b-weightp"]):
+        whole = read_all(path)
+        for number in range(len(whole["mv"])):
+            alone = _core.H264Debug(str(path), 2, passes).picture(number)
+            for plane in ("mv", "ref", "ref_picture", "mb_type", "qp", "bits", "residual_y"):
+                assert np.array_equal(alone[plane], whole[plane][number]), (path, number, plane)
+
+
 def test_batches_in_presentation_order_parse_once(clips: dict[str, Path]) -> None:
     debug = _core.H264Debug(str(clips["b-auto-16"]))
     for at in range(0, debug.size, 4):
@@ -273,7 +295,9 @@ def test_direct_blocks_that_look_at_a_lost_slice_are_lost(
         assert picture["slices"][0]["slice_type"] == 1
     for threads in (1, 2):
         again = _core.H264Debug(str(bad), threads)
-        assert same(again.read(list(range(again.size)), ALL), debug.read(list(range(debug.size)), ALL))
+        assert same(
+            again.read(list(range(again.size)), ALL), debug.read(list(range(debug.size)), ALL)
+        )
 
 
 def test_a_lost_picture_leaves_references_unsure(clips: dict[str, Path], tmp_path: Path) -> None:
