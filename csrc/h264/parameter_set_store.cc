@@ -30,6 +30,7 @@ std::string ParameterSetStore::add_sps(std::span<const uint8_t> rbsp) {
     SpsSlot& slot = sps_[static_cast<size_t>(sps->seq_parameter_set_id)];
     slot.bytes.assign(rbsp.begin(), rbsp.end());
     slot.sps = std::move(sps);
+    ++changes_;
     return "";
   } catch (const Error& error) {
     return error.what();
@@ -52,6 +53,7 @@ std::string ParameterSetStore::add_pps(std::span<const uint8_t> rbsp) {
       fresh.pps = std::make_shared<const Pps>(parse_pps(rbsp, *fresh.sps));
     }
     slot = std::move(fresh);
+    ++changes_;
     return "";
   } catch (const Error& error) {
     return error.what();

@@ -21,6 +21,9 @@ class ParameterSetStore {
   std::string add_sps(std::span<const uint8_t> rbsp);
   std::string add_pps(std::span<const uint8_t> rbsp);
 
+  // Rises with every set whose bytes differ from those before.
+  int64_t changes() const { return changes_; }
+
   // The PPS of this id with the SPS that it names now; both null where there is none (`why` says
   // which is missing or wrong). A PPS is read again when its SPS has changed, because its scaling
   // lists fall back to those of the SPS.
@@ -39,6 +42,7 @@ class ParameterSetStore {
   };
   std::array<SpsSlot, 32> sps_;
   std::array<PpsSlot, 256> pps_;
+  int64_t changes_ = 0;
 };
 
 // Parameter sets outside the stream: an avcC box (ISO/IEC 14496-15, 5.3.3.1) or Annex B.

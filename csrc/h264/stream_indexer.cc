@@ -65,6 +65,7 @@ void StreamIndexer::add_packet(const Packet& packet) {
   if (!packet.new_extradata.empty()) {
     add_extradata(packet.new_extradata, "a packet's side data");
   }
+  const int64_t changes = sets_.changes();
   const NalSplit split = split_packet(packet.data, nal_length_size_, spans_);
   if (split.damaged) {
     warn("packet " + std::to_string(packet.number) + " ends inside a NAL unit");
@@ -76,6 +77,7 @@ void StreamIndexer::add_packet(const Packet& packet) {
     add_nal(packet, {bytes, span, bytes[0] >> 5 & 3, bytes[0] & 31});
     ++nals_;
   }
+  if (sets_.changes() != changes) index_.parameter_packets.push_back(packet.number);
   // The packet brought nothing but slices that cannot be read: a picture stood here.
   if (lost_start_ && !attached_) add_damaged_picture(packet);
 }
