@@ -151,11 +151,15 @@ class LibavBackend final : public Backend {
       fill_motion(frame, traits_.family, references_->of(picture, sprite), data_planes, row, clip);
     }
     if (has(data_planes, Plane::kQp)) {
-      if (has_qp(frame)) {
-        fill_qp(frame, traits_.is_mpegvideo(), row, clip);
+      if (has_qp(frame) && output.q_scale_type >= 0) {
+        QpScale scale = traits_.is_mpegvideo() ? QpScale::kDouble : QpScale::kSame;
+        if (output.q_scale_type == 1) scale = QpScale::kNonLinear;
+        fill_qp(frame, scale, row, clip);
       } else {
         clip.fill_lost(row, mask_of(Plane::kQp));
-        lose(picture, "QP", "libavcodec exported none for this frame");
+        lose(picture, "QP",
+             has_qp(frame) ? "its two fields have different q_scale_type"
+                           : "libavcodec exported none for this frame");
       }
     }
     if (has(planes, Plane::kRgb)) {

@@ -76,6 +76,23 @@ MbType type_of(const AVMotionVector& v, CodecFamily family) {
   return v.h == 8 ? MbType::kInter16x8 : MbType::kInter8x16;
 }
 
+// Table 7-6 of 13818-2 backwards: which quantiser_scale_code selects this quantiser_scale when
+// q_scale_type is 1.
+int32_t quantiser_scale_code(int32_t quantiser_scale) {
+  const int32_t q = quantiser_scale;
+  int32_t code = 0;
+  if (q <= 8) {
+    code = q;
+  } else if (q <= 24) {
+    code = 8 + (q - 8) / 2;
+  } else if (q <= 56) {
+    code = 16 + (q - 24) / 4;
+  } else {
+    code = 24 + (q - 56) / 8;
+  }
+  return code >= 1 && code <= 31 ? code : kQpNone;
+}
+
 }  // namespace
 
 ReferenceTable::ReferenceTable(const FrameIndex& index, CodecFamily family)
@@ -187,7 +204,7 @@ bool has_side_data(const AVFrame& frame) {
   return has_qp(frame) || av_frame_get_side_data(&frame, AV_FRAME_DATA_MOTION_VECTORS) != nullptr;
 }
 
-void fill_qp(const AVFrame& frame, bool halve, int64_t row, Clip& clip) {
+void fill_qp(const AVFrame& frame, QpScale scale, int64_t row, Clip& clip) {
   const Geometry& g = clip.geometry;
   int16_t* qp = clip.row<int16_t>(Plane::kQp, row);
   const int w16 = g.w16();
@@ -201,8 +218,10 @@ void fill_qp(const AVFrame& frame, bool halve, int64_t row, Clip& clip) {
     const int x = block->src_x / 16;
     const int y = block->src_y / 16;
     if (block->src_x < 0 || block->src_y < 0 || x >= w16 || y >= h16) continue;
-    const int32_t value = params->qp + block->delta_qp;
-    qp[static_cast<ptrdiff_t>(y) * w16 + x] = static_cast<int16_t>(halve ? value / 2 : value);
+    int32_t value = params->qp + block->delta_qp;
+    if (scale == QpScale::kDouble) value /= 2;
+    if (scale == QpScale::kNonLinear) value = quantiser_scale_code(value);
+    qp[static_cast<ptrdiff_t>(y) * w16 + x] = static_cast<int16_t>(value);
   }
 }
 

@@ -45,7 +45,13 @@ void fill_motion(const AVFrame& frame, CodecFamily family, const References& ref
 bool has_qp(const AVFrame& frame);
 // True when the frame carries vectors or QPs.
 bool has_side_data(const AVFrame& frame);
-// Fills qp. `halve`: the codec's quantiser is half of what libavcodec exports.
-void fill_qp(const AVFrame& frame, bool halve, int64_t row, Clip& clip);
+// What libavcodec's number is in terms of the bitstream.
+enum class QpScale : uint8_t {
+  kSame,    // H.264: QP_Y
+  kDouble,  // MPEG: twice quantiser_scale (MPEG-1, MPEG-4, H.263) or quantiser_scale_code (MPEG-2)
+  kNonLinear,  // MPEG-2 with q_scale_type 1: the value that quantiser_scale_code selects
+};
+// Fills qp with what the bitstream says; kQpNone where the number is none of its values.
+void fill_qp(const AVFrame& frame, QpScale scale, int64_t row, Clip& clip);
 
 }  // namespace cvdecode

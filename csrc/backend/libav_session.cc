@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "backend/parameter_scan.h"
+#include "backend/libav_parameters.h"
 #include "base/error.h"
 
 namespace cvdecode {
@@ -95,7 +95,8 @@ void LibavSession::decode(std::span<const int32_t> wanted_pictures, const Sink& 
   if (wanted_pictures.empty()) return;
   Wanted wanted(index_, wanted_pictures, sink);
   for (const Ready& ready : ready_) {
-    wanted.give({ready.picture, ready.frame.get(), ready.flushed, ready.problem});
+    wanted.give(
+        {ready.picture, ready.frame.get(), ready.flushed, ready.q_scale_type, ready.problem});
   }
   std::vector<int32_t> run;
   for (size_t i = 0; i < wanted_pictures.size() && wanted.open() > 0;) {
@@ -144,8 +145,32 @@ void LibavSession::restart(int32_t start) {
   start_ = start;
   next_packet_ = std::max<int64_t>(picture(start).first_packet, 0);
   if (start == 0) next_packet_ = 0;  // parameter sets may come in packets of their own
+  new_extradata_ = extradata_at(next_packet_);
   fresh_ = true;
   exhausted_ = false;
+}
+
+// The parameter sets that a decoder which comes from elsewhere needs here; empty = it has them.
+std::vector<uint8_t> LibavSession::extradata_at(int64_t packet) const {
+  const auto container = packets_.extradata_in_force(packet);
+  if (traits_.family != CodecFamily::kH264 || index_.parameter_packets.empty()) {
+    if (!container.empty()) return {container.begin(), container.end()};
+    return gave_extradata_ ? info_.extradata : std::vector<uint8_t>();
+  }
+  // What came last wins. In-band sets from before the container's last change count less than it.
+  H264ParameterSets sets;
+  sets.add_extradata(info_.extradata);
+  bool container_added = container.empty();
+  for (const int64_t n : index_.parameter_packets) {
+    if (n >= packet) break;
+    if (!container_added && packets_.extradata_in_force(n).data() == container.data()) {
+      sets.add_extradata(container);
+      container_added = true;
+    }
+    sets.add_packet(packets_.read_packet(n).data, info_.nal_length_size);
+  }
+  if (!container_added) sets.add_extradata(container);
+  return sets.extradata(info_.nal_length_size);
 }
 
 // libavcodec forgets the frames it holds back when the size changes: they are drawn out before.
@@ -196,8 +221,9 @@ void LibavSession::step(Wanted& wanted) {
 }
 
 void LibavSession::feed(int64_t number, Wanted& wanted) {
-  const Packet packet = packets_.read_packet(number);
+  Packet packet = packets_.read_packet(number);
   ++stats_.packets_read;
+  if (packet.new_extradata.empty()) packet.new_extradata = new_extradata_;
   if (can_skip(number, wanted) &&
       !carries_parameters(traits_.family, info_.nal_length_size, packet)) {
     return;
@@ -206,7 +232,15 @@ void LibavSession::feed(int64_t number, Wanted& wanted) {
   ++fed_;
   fresh_ = false;
   if (packet.data.empty()) return;
+  gave_extradata_ |= !packet.new_extradata.empty();
+  if (traits_.family == CodecFamily::kMpeg12 && options_.qp) {
+    const int type = q_scale_type(packet);
+    for (InFlight& f : in_flight_) {
+      if (f.tag == number) f.q_scale_type = type;
+    }
+  }
   const std::string problem = decoder_.send(packet, number);
+  new_extradata_.clear();
   if (!problem.empty()) {
     for (InFlight& f : in_flight_) {
       const Picture& p = picture(f.picture);
@@ -244,7 +278,7 @@ void LibavSession::enter(int64_t number) {
   if (traits_.family == CodecFamily::kMpeg4 && packs_pictures_) return enter_packed(number);
   for (int32_t n = first_picture_from(number);
        n < picture_count() && picture(n).first_packet == number; ++n) {
-    in_flight_.push_back({n, number, fed_, {}});
+    in_flight_.push_back({n, number, fed_, 0, {}});
   }
 }
 
@@ -261,7 +295,7 @@ void LibavSession::enter_packed(int64_t number) {
   for (int32_t n = first_picture_from(number);
        n < picture_count() && picture(n).first_packet == number; ++n) {
     const bool now = first && !had_stash;
-    in_flight_.push_back({n, now ? number : -1, fed_, {}});
+    in_flight_.push_back({n, now ? number : -1, fed_, 0, {}});
     if (!now) stash_.push_back(n);
     first = false;
   }
@@ -295,11 +329,12 @@ void LibavSession::on_frame(AVFrame* frame, Wanted& wanted, bool flushed) {
   if (i < 0) return;
   InFlight found = std::move(in_flight_[static_cast<size_t>(i)]);
   in_flight_.erase(in_flight_.begin() + i);
-  if (traits_.reorders) give_up_overtaken(found.picture, wanted);
-  if (wanted.give({found.picture, frame, flushed, found.problem})) return;
+  // Only where the index knows the output order, not where it takes the container's word for it.
+  if (traits_.reorders && traits_.has_vectors()) give_up_overtaken(found.picture, wanted);
+  if (wanted.give({found.picture, frame, flushed, found.q_scale_type, found.problem})) return;
   // A later call may want it: frames that came out while others were pushed out of the decoder.
   const auto capacity = static_cast<size_t>(options_.reorder_depth) + kJumpCost;
-  Ready ready{found.picture, flushed, std::move(found.problem), nullptr};
+  Ready ready{found.picture, flushed, found.q_scale_type, std::move(found.problem), nullptr};
   if (ready_.size() >= capacity) {
     ready.frame = std::move(ready_.front().frame);
     ready_.pop_front();
@@ -319,7 +354,7 @@ void LibavSession::give_up(size_t in_flight, Wanted& wanted) {
   } else if (f.problem.empty()) {
     f.problem = "libavcodec gave no frame for this picture";
   }
-  wanted.give({f.picture, nullptr, false, std::move(f.problem)});
+  wanted.give({f.picture, nullptr, false, 0, std::move(f.problem)});
 }
 
 void LibavSession::give_up_overtaken(int32_t by, Wanted& wanted) {

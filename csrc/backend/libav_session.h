@@ -30,6 +30,7 @@ class LibavSession {
     int32_t picture = 0;
     const AVFrame* frame = nullptr;
     bool flushed = false;
+    int q_scale_type = 0;  // MPEG-2: 0 linear, 1 non-linear, -1 both in one picture
     std::string problem;
   };
   using Sink = std::function<void(const Output&)>;
@@ -47,11 +48,13 @@ class LibavSession {
     int32_t picture = 0;
     int64_t tag = 0;     // the packet at which the decoder turns to it, -1 = never
     int64_t fed_at = 0;  // packets fed before it
+    int q_scale_type = 0;
     std::string problem;
   };
   struct Ready {  // came out unasked
     int32_t picture = 0;
     bool flushed = false;
+    int q_scale_type = 0;
     std::string problem;
     av::FramePtr frame;
   };
@@ -63,6 +66,7 @@ class LibavSession {
   int32_t first_picture_from(int64_t packet) const;
   bool can_continue(std::span<const int32_t> run, int32_t start) const;
   void restart(int32_t start);
+  std::vector<uint8_t> extradata_at(int64_t packet) const;
   bool at_size_change(int64_t packet) const;
   bool can_skip(int64_t packet, const Wanted& wanted) const;
   void step(Wanted& wanted);
@@ -86,9 +90,11 @@ class LibavSession {
   bool packs_pictures_ = false;  // some packet holds more than one picture
   int32_t start_ = -1;           // decode number at which the decoder was started, -1 = never
   int64_t next_packet_ = 0;
-  int64_t fed_ = 0;         // packets given to the decoder
-  bool fresh_ = true;       // nothing was fed since the last flush
-  bool exhausted_ = false;  // drained at the end of the stream
+  int64_t fed_ = 0;                     // packets given to the decoder
+  bool gave_extradata_ = false;         // the decoder was given other extradata than StreamInfo's
+  std::vector<uint8_t> new_extradata_;  // for the first packet after a jump
+  bool fresh_ = true;                   // nothing was fed since the last flush
+  bool exhausted_ = false;              // drained at the end of the stream
   std::vector<InFlight> in_flight_;
   std::vector<int32_t> stash_;  // packed MPEG-4: pictures that libavcodec keeps for the next packet
   std::deque<Ready> ready_;

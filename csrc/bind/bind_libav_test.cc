@@ -1,5 +1,5 @@
-// Private: the libav backend over packets and an index that a test makes up. It needs no file, so
-// tests can say exactly what the backend is given, and check what it does with it.
+// Private: the libav backend by itself, by decode number. Over packets and an index that a test
+// makes up, so that tests can say exactly what the backend is given; or over a file.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -13,6 +13,8 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "bind/bind.h"
+#include "bind/source.h"
+#include "demux/demuxer.h"
 #include "frame/clip.h"
 
 namespace py = pybind11;
@@ -64,7 +66,7 @@ class LibavProbe {
  public:
   LibavProbe(const py::dict& info, std::vector<std::string> packets, const py::list& pictures,
              const py::dict& geometry, int num_threads)
-      : packets_(std::move(packets)) {
+      : packets_(std::make_unique<MemoryPackets>(std::move(packets))) {
     info_.path = "<test>";
     get(info, "codec", info_.codec);
     get(info, "codec_id", info_.codec_id);
@@ -85,12 +87,26 @@ class LibavProbe {
     get(geometry, "crop_right", g.crop_right);
     get(geometry, "crop_bottom", g.crop_bottom);
     index_.segments.push_back(segment);
-    backend_ = make_libav_backend({info_, index_, packets_, num_threads});
+    backend_ = make_libav_backend({info_, index_, *packets_, num_threads});
   }
+
+  LibavProbe(const py::object& source, int num_threads) {
+    auto demuxer = open_demuxer(source, {});
+    py::gil_scoped_release release;
+    info_ = demuxer->info();
+    std::shared_ptr<const NativeIndex> native;
+    const auto indexer = make_indexer(info_, &native);
+    demuxer->scan([&](const Packet& packet) { indexer->add_packet(packet); });
+    index_ = indexer->finish();
+    packets_ = std::move(demuxer);
+    backend_ = make_libav_backend({info_, index_, *packets_, num_threads});
+  }
+
+  size_t size() const { return index_.pictures.size(); }
 
   // Planes of these pictures (ascending decode numbers), by name; "lost" as well.
   py::dict read(const std::vector<int32_t>& pictures, PlaneMask planes) {
-    const Geometry& g = index_.segments[0].geometry;
+    const Geometry& g = geometry_of(pictures);
     const auto frames = static_cast<int64_t>(pictures.size());
     Clip clip = Clip::allocate(g, frames, planes);
     // Stale memory: every cell must be written.
@@ -151,9 +167,15 @@ class LibavProbe {
   }
 
  private:
+  const Geometry& geometry_of(const std::vector<int32_t>& pictures) const {
+    const auto first = static_cast<size_t>(pictures.empty() ? 0 : pictures.front());
+    const auto segment = static_cast<size_t>(index_.pictures.at(first).segment);
+    return index_.segments.at(segment).geometry;
+  }
+
   StreamInfo info_;
   FrameIndex index_;
-  MemoryPackets packets_;
+  std::unique_ptr<PacketSource> packets_;
   std::unique_ptr<Backend> backend_;
 };
 
@@ -165,6 +187,8 @@ void register_libav_test(py::module_& m) {
                     int>(),
            py::arg("info"), py::arg("packets"), py::arg("pictures"), py::arg("geometry"),
            py::arg("num_threads") = 1)
+      .def(py::init<const py::object&, int>(), py::arg("source"), py::arg("num_threads") = 1)
+      .def("__len__", &LibavProbe::size)
       .def("read", &LibavProbe::read, py::arg("pictures"), py::arg("planes"))
       .def("stream", &LibavProbe::stream, py::arg("batches"), py::arg("planes"))
       .def("stats", &LibavProbe::stats)
