@@ -45,7 +45,7 @@ def in_module(members: dict[str, Any]) -> dict[str, Any]:
     for name, value in members.items():
         if name.startswith("_") and name != "__init__":
             continue
-        if re.search("private|test|debug", f"{name} {value.__doc__}", re.IGNORECASE):
+        if re.search("private|test|debug|h264", f"{name} {value.__doc__}", re.IGNORECASE):
             continue  # there for tests only, and it says so
         if isinstance(value, type):
             found[name] = {} if issubclass(value, BaseException) else in_module(dict(vars(value)))
