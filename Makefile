@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
+# Tests and benches call cmake, ninja and cvdecode by name.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CLIP ?=
 SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
 STAMPS := .venv/.stamps
