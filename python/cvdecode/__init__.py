@@ -50,7 +50,9 @@ from ._frame import (
     PlaneNotRead,
     Segment,
 )
+from ._rasterize import rasterize
 from ._reader import Probe, Stats, VideoReader, probe, read
+from ._token_mask import token_mask
 
 try:
     __version__ = _metadata.version("cvdecode")
@@ -97,5 +99,7 @@ __all__ = [
     "live_buffer_bytes",
     "live_buffers",
     "probe",
+    "rasterize",
     "read",
+    "token_mask",
 ]

@@ -145,6 +145,11 @@ class Accumulation:
         return self._get("mask_uv", 'residual="coded" of a 4:2:0 stream')
 
     @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the arrays that this call gave."""
+        return tuple(self._arrays)
+
+    @property
     def origin(self) -> tuple[int, int]:
         """(x, y) of the first cell's first luma sample in the display: 0, or less for grid=4."""
         crop = self.segment.crop
@@ -180,7 +185,7 @@ def accumulate(
     intra: Intra = "stop",
     residual: Residual = None,
     cross: Cross = "follow",
-    grid: Literal["pixel", 4] = "pixel",
+    grid: int | str = "pixel",
     hops: int | None = None,
     per_frame: bool = False,
     return_hops: bool = False,

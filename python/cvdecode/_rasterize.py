@@ -1,0 +1,191 @@
+"""Planes on other grids: pixels, 8x8, 16x16, or the patches of a model after its own resize."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+
+from . import _core
+from ._accumulate import Accumulation
+from ._frame import QP_NONE, Array, Clip, Frame
+
+Reduce = Literal["mean", "max", "nearest"]
+Resize = Literal["longer", "shorter", "squash", "none"]
+
+_VECTORS = ("mv", "displacement")
+_NAMES = ("mb_type", "ref", "anchor", "mask", "mask_uv")
+"""Planes whose values name things: they are picked, never averaged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """How a picture lies on the square (or rectangle) that a model sees."""
+
+    width: int
+    """Canvas, in samples."""
+    height: int
+    resized_width: int
+    """The picture after the resize; (left, top) is where its first sample lies on the canvas,
+    negative where it is cropped."""
+    resized_height: int
+    left: int
+    top: int
+
+    def scale_of(self, width: int, height: int) -> tuple[float, float]:
+        """(x, y) resize ratio of a picture of this size."""
+        return (self.resized_width / width, self.resized_height / height)
+
+
+def canvas_of(
+    width: int, height: int, size: int | tuple[int, int] | None, resize: Resize
+) -> Canvas:
+    """The canvas of a picture of display size ``width`` x ``height``.
+
+    Args:
+        width: display width.
+        height: display height.
+        size: canvas (height, width), or one number for both; None = the picture's own size.
+        resize: "longer" scales the longer side to the canvas and pads the other, centred;
+            "shorter" scales the shorter side and crops the other, centred; "squash" scales both
+            sides, changing the shape; "none" keeps the size, centred, padded or cropped.
+            Sizes are rounded half to even, as Python's round() does; of odd paddings the smaller
+            half comes first.
+    """
+    if resize not in ("longer", "shorter", "squash", "none"):
+        raise ValueError(f'resize is "longer", "shorter", "squash" or "none", not {resize!r}')
+    if size is None:
+        return Canvas(width, height, width, height, 0, 0)
+    high, wide = (size, size) if isinstance(size, int) else size
+    if min(high, wide) < 1:
+        raise ValueError(f"size is {size}: sizes are 1 or more")
+    if resize == "squash":
+        new_width, new_height = wide, high
+    elif resize == "none":
+        new_width, new_height = width, height
+    else:
+        pick = min if resize == "longer" else max
+        scale = pick(wide / width, high / height)
+        new_width = max(1, round(width * scale))
+        new_height = max(1, round(height * scale))
+    left, top = (wide - new_width) // 2, (high - new_height) // 2
+    return Canvas(wide, high, new_width, new_height, left, top)
+
+
+def rasterize(
+    source: Clip | Frame | Accumulation,
+    plane: str | None = None,
+    *,
+    grid: Literal["pixel"] | int = "pixel",
+    patch: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    resize: Resize = "longer",
+    reduce: Reduce | None = None,
+    scale_vectors: bool = False,
+    fill: float = 0,
+) -> Array:
+    """A plane on another grid: pixels, squares of pixels, or a model's patches.
+
+    The crop is respected: cell 0 starts at the first displayed sample.
+
+    Args:
+        source: a Clip, a Frame or an Accumulation.
+        plane: its name; "mv" of a clip, "displacement" of an accumulation by default.
+        grid: "pixel", or the side of a cell in display samples, as 8 or 16. The last column and
+            row of cells may reach over the edge: they stand for the part inside.
+        patch: instead of ``grid``, the side of a model's patches, as 14 or 16.
+        size: with ``patch``, the (height, width) of the model's input, or one number for both; a
+            multiple of ``patch``. The picture's own size if left out, rounded down to patches.
+        resize: with ``patch``, how the picture comes to that size: "longer" (side to size, the
+            rest padded), "shorter" (side to size, the rest cropped), "squash", "none".
+        reduce: "nearest" takes the value under the cell's centre (of its part inside the picture),
+            "mean" weighs by covered area, "max" takes the value of the greatest magnitude (of
+            vectors the longest; of equals the first in raster order). "nearest" is the default on
+            the pixel grid and for planes that name things (mb_type, ref, anchor, mask), which
+            allow no other; else "mean".
+        scale_vectors: multiply vectors by the resize ratio: samples of the resized picture.
+        fill: the value of patches that lie wholly in padding, and of cells without any value (a
+            ``qp`` of -128 is left out of mean and max).
+
+    Returns:
+        (..., rows, columns), leading axes as in the plane. float32 for "mean" and scaled vectors,
+        else the plane's own dtype.
+    """
+    if plane is None:
+        plane = "displacement" if isinstance(source, Accumulation) else "mv"
+    if not isinstance(plane, str):
+        raise TypeError(f"plane is a name, not {type(plane).__name__}")
+    array, block, crop = _cells(source, plane)
+    segment = source.segment
+    width, height = segment.width, segment.height
+    if plane in ("residual_uv", "mask_uv"):
+        width, height = (width + 1) // 2, (height + 1) // 2
+    if reduce is None:
+        on_pixels = patch is None and grid == "pixel"
+        reduce = "nearest" if on_pixels or plane in _NAMES else "mean"
+    if reduce not in ("mean", "max", "nearest"):
+        raise ValueError(f'reduce is "mean", "max" or "nearest", not {reduce!r}')
+    if plane in _NAMES and reduce != "nearest":
+        raise ValueError(
+            f'the values of {plane!r} name things: reduce="nearest" is the only way to reduce them'
+        )
+    if scale_vectors and plane not in _VECTORS:
+        raise ValueError(f"scale_vectors is for vectors ({', '.join(_VECTORS)}), not for {plane!r}")
+
+    if patch is None:
+        if size is not None:
+            raise ValueError("size goes with patch: grid counts display samples")
+        step = 1 if grid == "pixel" else grid
+        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+            raise ValueError(f'grid is "pixel" or a number of samples, not {grid!r}')
+        canvas = canvas_of(width, height, None, "none")
+        columns, rows = -(-width // step), -(-height // step)
+    else:
+        step = _positive("patch", patch)
+        canvas = canvas_of(width, height, size, resize)
+        if size is not None and (canvas.width % step or canvas.height % step):
+            raise ValueError(f"size {size} is no multiple of patch {patch}")
+        columns, rows = canvas.width // step, canvas.height // step
+    x = (columns, step, width, canvas.resized_width, canvas.left, crop[0], block)
+    y = (rows, step, height, canvas.resized_height, canvas.top, crop[1], block)
+    none = QP_NONE if plane == "qp" else None
+    if array.strides[-1] != array.itemsize:
+        array = np.ascontiguousarray(array)
+    out = _core.rasterize(array, plane in _VECTORS, reduce, none, float(fill), x, y)
+    if scale_vectors:
+        ratio = np.array(canvas.scale_of(width, height), np.float32)
+        out = out * ratio[:, None, None]
+    return out
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is a whole number, 1 or more, not {value!r}")
+    return value
+
+
+def _cells(source: Clip | Frame | Accumulation, plane: str) -> tuple[Array, int, tuple[int, int]]:
+    """(array whose cell 0 holds display sample 0, samples per cell, crop that it starts with)."""
+    if not isinstance(source, (Clip, Frame, Accumulation)):
+        raise TypeError(
+            f"rasterize() takes a Clip, a Frame or an Accumulation, not {type(source).__name__}"
+        )
+    crop = source.segment.crop
+    if isinstance(source, Accumulation):
+        array = getattr(source, plane, None)
+        if plane.startswith("_") or not isinstance(array, np.ndarray) or array.ndim < 3:
+            raise ValueError(
+                f"an accumulation has no plane {plane!r}; this one has {', '.join(source.planes)}"
+            )
+        block = source.grid if plane not in ("residual", "residual_uv", "mask_uv") else 1
+        # Its planes are cropped to whole cells already.
+        return array, block, (crop.left % block, crop.top % block)
+    if plane not in source.planes:
+        raise ValueError(f"the clip has no plane {plane!r}; it has {', '.join(source.planes)}")
+    array = getattr(source, plane)
+    if plane in ("residual_y", "residual_uv", "rgb"):
+        return array, 1, (0, 0)
+    block = source.block_size[plane]
+    array = array[..., crop.top // block :, crop.left // block :]
+    return array, block, (crop.left % block, crop.top % block)

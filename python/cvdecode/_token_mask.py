@@ -1,0 +1,263 @@
+"""Which patches of a clip are worth a model's attention, by what the codec had to spend on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ._accumulate import MASK_ANCHOR, MASK_PASSED, Accumulation
+from ._frame import Array, Clip
+from ._rasterize import Canvas, Resize, _positive, canvas_of
+
+Energy = Literal["mv", "residual", "both"]
+Fuse = Literal["weighted", "max", "sum", "geomean"]
+Floats = npt.NDArray[np.float64]
+
+_PERCENTILE = 95.0
+_LEAST_MOTION = 1e-6  # samples
+_LEAST_RESIDUAL = 1.0  # sample values
+_DIGITS = 6  # of scores: what differs by less is a tie
+
+
+def token_mask(
+    clip: Clip | Accumulation,
+    patch: int = 14,
+    *,
+    size: int | tuple[int, int] | None = None,
+    resize: Resize = "longer",
+    source: Energy = "both",
+    fuse: Fuse = "weighted",
+    weights: tuple[float, float] = (1.0, 1.0),
+    budget: float | None = None,
+    threshold: float | None = None,
+    keep_first: bool = False,
+    unknown: float = 1.0,
+    return_scores: bool = False,
+) -> Any:
+    """Patches to keep: those with most motion against the frame's own, or most residual.
+
+    Per frame, the energy of motion is the length of each vector minus the frame's median vector
+    (x and y apart), over the 95th percentile of these lengths; the energy of the residual is
+    |luma residual| over its 95th percentile (at least 1); both are clipped to [0, 1] and fused.
+    The energy is resized to the model's input like the picture (bilinear, half-sample centres),
+    and the score of a patch is its mean. Patches that touch padding are never kept.
+
+    Args:
+        clip: a Clip with "mv" (list 0 where it is used, else list 1) and "residual_y"; or an
+            Accumulation, whose displacement and residual say what changed since its anchors.
+        patch: side of a patch, in samples of the model's input.
+        size: (height, width) of that input, or one number; a multiple of ``patch``. 36 patches
+            (504 for patch 14, 576 for 16) if left out.
+        resize: "longer", "shorter", "squash" or "none": see rasterize().
+        source: "mv", "residual" or "both".
+        fuse: for "both": "weighted" mean, "max", clipped "sum", "geomean".
+        weights: of motion and residual, for "weighted".
+        budget: how many patches to keep over all frames: a whole number of patches, or a fraction
+            below 1 of all patches without padding (rounded). 1/8 if neither it nor
+            ``threshold`` is given. Of equal scores the earlier frame's and the upper left one wins;
+            scores are rounded to 6 decimals.
+        threshold: keep every patch whose score is at least this.
+        keep_first: keep all of the first frame; what is left of the budget goes to the others.
+        unknown: of an accumulation, the energy of samples that no trace connects with an anchor
+            (mask 1, 2, 3): new content counts as changed. They have no part in medians and
+            percentiles.
+        return_scores: also return the scores.
+
+    Returns:
+        bool (T, rows, columns); with return_scores a pair with the scores, float64, NaN at
+        patches that touch padding.
+
+    Raises:
+        ValueError: arguments out of range. PlaneNotRead: a plane that the clip was read without.
+    """
+    patch = _positive("patch", patch)
+    if source not in ("mv", "residual", "both"):
+        raise ValueError(f'source is "mv", "residual" or "both", not {source!r}')
+    if fuse not in ("weighted", "max", "sum", "geomean"):
+        raise ValueError(f'fuse is "weighted", "max", "sum" or "geomean", not {fuse!r}')
+    if budget is not None and threshold is not None:
+        raise ValueError("budget and threshold both say how many patches to keep: give one")
+    if not isinstance(clip, (Clip, Accumulation)):
+        raise TypeError(f"token_mask() takes a Clip or an Accumulation, not {type(clip).__name__}")
+    width, height = clip.segment.width, clip.segment.height
+    canvas = canvas_of(width, height, 36 * patch if size is None else size, resize)
+    if canvas.width % patch or canvas.height % patch:
+        raise ValueError(f"size {size} is no multiple of patch {patch}")
+
+    parts: list[Callable[[int], Floats]] = []
+    if source != "residual":
+        parts.append(_motion(clip, unknown))
+    if source != "mv":
+        parts.append(_residual(clip, unknown))
+    rows = _patch_sums(canvas.height, height, canvas.resized_height, canvas.top, patch)
+    columns = _patch_sums(canvas.width, width, canvas.resized_width, canvas.left, patch).T
+    scores = np.empty((len(clip), len(rows), columns.shape[1]))
+    for t in range(len(clip)):
+        energies = [part(t) for part in parts]
+        energy = (
+            energies[0] if len(energies) == 1 else _fused(energies[0], energies[1], fuse, weights)
+        )
+        scores[t] = rows @ energy @ columns
+    scores = np.round(scores / patch**2, _DIGITS)
+    valid = _inside(canvas, patch)
+    keep = _select(scores, valid, budget, threshold, keep_first)
+    if not return_scores:
+        return keep
+    scores[:, ~valid] = np.nan
+    return keep, scores
+
+
+def _motion(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats]:
+    """Energy of motion of frame t, float64 (H, W), at display size."""
+    segment = clip.segment
+    crop = segment.crop
+    block = clip.grid if isinstance(clip, Accumulation) else 4
+    if isinstance(clip, Accumulation):
+        samples = 1.0 if clip.mode == "coviar" else 4.0
+        vectors = clip.displacement
+    else:
+        samples = float(clip.metadata.mv_unit)
+        cells = np.s_[
+            ...,
+            crop.top // 4 : (crop.top + segment.height - 1) // 4 + 1,
+            crop.left // 4 : (crop.left + segment.width - 1) // 4 + 1,
+        ]
+        mv, used = clip.mv[cells], clip.ref[cells] != 0
+    ys = (np.arange(segment.height) + crop.top % block) // block
+    xs = (np.arange(segment.width) + crop.left % block) // block
+
+    def energy(t: int) -> Floats:
+        if isinstance(clip, Accumulation):
+            v = vectors[t].astype(np.float64) / samples
+            known = _known(clip.mask[t])
+        else:
+            # A vector that is not used is 0 in both lists.
+            v = np.where(used[t, 0], mv[t, 0], mv[t, 1]).astype(np.float64) / samples
+            known = np.ones(v.shape[1:], bool)
+        if not known.any():
+            return np.full((segment.height, segment.width), unknown)
+        v = v - np.median(v[:, known], axis=1)[:, None, None]
+        length = np.sqrt(v[0] ** 2 + v[1] ** 2)
+        scaled = _scaled(length, known, _LEAST_MOTION, unknown)
+        return scaled[ys[:, None], xs[None, :]]
+
+    return energy
+
+
+def _residual(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats]:
+    """Energy of the residual of frame t, float64 (H, W)."""
+    if not isinstance(clip, Accumulation):
+        luma = clip.residual_y
+        everything = np.ones(luma.shape[1:], bool)
+        return lambda t: _scaled(
+            np.abs(luma[t].astype(np.float64)), everything, _LEAST_RESIDUAL, unknown
+        )
+    if "residual" in clip.planes:
+        weights = np.array([0.299, 0.587, 0.114])  # BT.601 luma of the difference
+
+        def luma_of(t: int) -> Array:
+            return cast(Array, np.tensordot(weights, clip.residual[t].astype(np.float64), 1))
+    elif "residual_y" in clip.planes:
+
+        def luma_of(t: int) -> Array:
+            return cast(Array, clip.residual_y[t].astype(np.float64))
+    else:
+        raise ValueError(
+            'this accumulation has no residual: pass residual= to accumulate(), or source="mv"'
+        )
+    return lambda t: _scaled(np.abs(luma_of(t)), _known(clip.mask[t]), _LEAST_RESIDUAL, unknown)
+
+
+def _known(mask: Array) -> npt.NDArray[np.bool_]:
+    return np.isin(mask, (MASK_ANCHOR, MASK_PASSED))
+
+
+def _scaled(values: Floats, known: npt.NDArray[np.bool_], least: float, unknown: float) -> Floats:
+    """Values over their 95th percentile, clipped to [0, 1]; `unknown` where nothing is known."""
+    out = np.full(values.shape, unknown)
+    if known.any():
+        top = max(float(np.percentile(values[known], _PERCENTILE)), least)
+        out[known] = np.clip(values[known] / top, 0.0, 1.0)
+    return out
+
+
+def _fused(motion: Floats, residual: Floats, fuse: Fuse, weights: tuple[float, float]) -> Floats:
+    if fuse == "max":
+        return np.maximum(motion, residual)
+    if fuse == "sum":
+        return np.clip(motion + residual, 0.0, 1.0)
+    if fuse == "geomean":
+        return np.sqrt(motion * residual)
+    a, b = (float(w) for w in weights)
+    if min(a, b) < 0 or a + b == 0:
+        raise ValueError(f"weights are not negative and not both 0, unlike {weights}")
+    return np.clip((a * motion + b * residual) / (a + b), 0.0, 1.0)
+
+
+def _patch_sums(canvas: int, picture: int, resized: int, origin: int, patch: int) -> Floats:
+    """(patches, picture): each row sums one patch of the bilinearly resized axis."""
+    out = np.zeros((canvas // patch, picture))
+    here = np.arange(canvas) - origin
+    for i in np.flatnonzero((here >= 0) & (here < resized)):
+        at = (here[i] + 0.5) * picture / resized - 0.5
+        low = int(np.floor(at))
+        part = at - low
+        if low < 0:
+            low, part = 0, 0.0
+        if low >= picture - 1:
+            low, part = picture - 1, 0.0
+        out[i // patch, low] += 1.0 - part
+        if part:
+            out[i // patch, low + 1] += part
+    return out
+
+
+def _inside(canvas: Canvas, patch: int) -> npt.NDArray[np.bool_]:
+    """Patches that lie wholly on the picture."""
+
+    def axis(length: int, first: int, resized: int) -> npt.NDArray[np.bool_]:
+        starts = np.arange(length // patch) * patch
+        return (starts >= first) & (starts + patch <= first + resized)
+
+    return np.outer(
+        axis(canvas.height, canvas.top, canvas.resized_height),
+        axis(canvas.width, canvas.left, canvas.resized_width),
+    ).astype(bool)
+
+
+def _select(
+    scores: Floats,
+    valid: npt.NDArray[np.bool_],
+    budget: float | None,
+    threshold: float | None,
+    keep_first: bool,
+) -> npt.NDArray[np.bool_]:
+    keep = np.zeros(scores.shape, bool)
+    candidates = np.broadcast_to(valid, scores.shape).copy()
+    total = int(candidates.sum())
+    if keep_first and len(keep):
+        keep[0] = valid
+        candidates[0] = False
+    if threshold is not None:
+        keep |= candidates & (scores >= threshold)
+        return keep
+    if budget is None:
+        budget = 0.125
+    if isinstance(budget, bool) or budget < 0:
+        raise ValueError(f"budget is a number of patches, or a fraction below 1, not {budget!r}")
+    count = round(budget * total) if budget < 1 else int(budget)
+    if budget >= 1 and count != budget:
+        raise ValueError(f"budget is a whole number of patches, or a fraction below 1: {budget!r}")
+    if keep_first and len(keep) and count < int(keep[0].sum()):
+        first = np.flatnonzero(keep[0])[:count]
+        keep[0] = False
+        keep[0].flat[first] = True
+        return keep
+    left = min(count - int(keep.sum()), int(candidates.sum()))
+    if left > 0:
+        flat = np.where(candidates, scores, -np.inf).ravel()
+        keep.flat[np.argsort(-flat, kind="stable")[:left]] = True
+    return keep

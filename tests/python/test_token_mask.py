@@ -1,0 +1,181 @@
+"""token_mask() against a literal NumPy version of the published recipe (SYSTEMS, Part 3 item 9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cvdecode
+from cvdecode import VideoReader, accumulate, token_mask
+
+
+def scores_of(
+    mv: np.ndarray, residual: np.ndarray, size: int, patch: int, fuse: str, source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (T, P, P) and which patches lie on the picture.
+
+    mv: (T, 2, h4, w4) quarter samples, residual: (T, H, W); no crop.
+    """
+    frames, height, width = residual.shape
+    scale = size / max(height, width)
+    new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (size - new_h) // 2, (size - new_w) // 2
+    scores = []
+    for t in range(frames):
+        # mv / 4 samples, minus the frame's median, length over its 95th percentile, clipped
+        v = mv[t] / 4.0
+        v = v - np.median(v, axis=(1, 2))[:, None, None]
+        length = np.hypot(v[0], v[1])
+        motion = np.clip(length / max(np.percentile(length, 95), 1e-6), 0, 1)
+        motion = motion.repeat(4, 0).repeat(4, 1)[:height, :width]
+        # |residual Y| over its 95th percentile
+        r = np.abs(residual[t].astype(float))
+        energy = np.clip(r / max(np.percentile(r, 95), 1.0), 0, 1)
+        fused = {
+            "weighted": (motion + energy) / 2,
+            "max": np.maximum(motion, energy),
+            "sum": np.clip(motion + energy, 0, 1),
+            "geomean": np.sqrt(motion * energy),
+        }[fuse]
+        fused = {"both": fused, "mv": motion, "residual": energy}[source]
+        # longer side to size by bilinear interpolation, the rest padded with 0
+        square = np.zeros((size, size))
+        x = (np.arange(new_w) + 0.5) * width / new_w - 0.5
+        x0 = np.clip(np.floor(x).astype(int), 0, width - 1)
+        x1, fx = np.minimum(x0 + 1, width - 1), np.clip(x - x0, 0, 1)
+        for j in range(new_h):
+            y = (j + 0.5) * height / new_h - 0.5
+            y0 = int(np.clip(np.floor(y), 0, height - 1))
+            y1, fy = min(y0 + 1, height - 1), np.clip(y - y0, 0, 1)
+            row = (1 - fy) * fused[y0] + fy * fused[y1]
+            square[top + j, left : left + new_w] = (1 - fx) * row[x0] + fx * row[x1]
+        n = size // patch
+        scores.append(square.reshape(n, patch, n, patch).sum((1, 3)))
+    content = np.zeros((size, size), bool)
+    content[top : top + new_h, left : left + new_w] = True
+    valid = content.reshape(n, patch, n, patch).all((1, 3))
+    return np.stack(scores), valid
+
+
+def literal(clip: Any, size: int, patch: int, fuse: str, source: str, budget: int) -> Any:
+    mv = np.where(clip.ref[:, 0, None] != 0, clip.mv[:, 0], clip.mv[:, 1])
+    height, width = clip.residual_y.shape[1:]
+    mv = mv[:, :, : -(-height // 4), : -(-width // 4)]
+    scores, valid = scores_of(mv, clip.residual_y, size, patch, fuse, source)
+    scores = np.round(scores / patch**2, 6)
+    flat = np.where(valid[None], scores, -1).ravel()
+    keep = np.zeros(flat.shape, bool)
+    keep[np.argsort(-flat, kind="stable")[:budget]] = True
+    return keep.reshape(scores.shape), scores, valid
+
+
+@pytest.fixture(scope="module")
+def path(encode: Any) -> Path:
+    result: Path = encode(
+        "tokens.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "30", "-bf", "2",
+        source="mandelbrot=size=74x54:rate=25", frames=6)  # fmt: skip
+    return result
+
+
+@pytest.fixture(scope="module")
+def clip(path: Path) -> Any:
+    return cvdecode.read(path, ("mv", "ref", "residual_y"))
+
+
+@pytest.mark.parametrize("fuse", ["weighted", "max", "sum", "geomean"])
+def test_recipe(clip: Any, fuse: Any) -> None:
+    want, scores, valid = literal(clip, 96, 16, fuse, "both", 40)
+    keep, got = token_mask(clip, 16, size=96, fuse=fuse, budget=40, return_scores=True)
+    assert (np.isnan(got) == ~valid[None]).all()
+    np.testing.assert_allclose(got[:, valid], scores[:, valid], atol=2e-6)
+    np.testing.assert_array_equal(keep, want)
+    assert keep.sum() == 40
+
+
+@pytest.mark.parametrize("source", ["mv", "residual"])
+def test_one_source(clip: Any, source: Any) -> None:
+    want, _, _ = literal(clip, 56, 14, "weighted", source, 17)
+    np.testing.assert_array_equal(token_mask(clip, size=56, source=source, budget=17), want)
+
+
+def test_real_clip(data_dir: Path) -> None:
+    clip = cvdecode.read(data_dir / "h264" / "demo.mp4", ("mv", "ref", "residual_y"), stop=4)
+    want, _, valid = literal(clip, 576, 16, "weighted", "both", 1296)
+    keep = token_mask(clip, 16, budget=1296)
+    assert keep.shape == (4, 36, 36)
+    np.testing.assert_array_equal(keep, want)
+    assert not keep[:, ~valid].any()
+
+
+def test_budgets(clip: Any) -> None:
+    keep, scores = token_mask(clip, size=56, return_scores=True)
+    valid = int((~np.isnan(scores)).sum())
+    assert keep.sum() == round(valid / 8)
+    assert token_mask(clip, size=56, budget=0.5).sum() == round(valid / 2)
+    assert token_mask(clip, size=56, budget=10**6).sum() == valid
+    assert token_mask(clip, size=56, budget=0).sum() == 0
+    above = token_mask(clip, size=56, threshold=0.3)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(above, scores >= 0.3)
+    first = token_mask(clip, size=56, budget=20, keep_first=True)
+    on_picture = ~np.isnan(scores[0])
+    assert (first[0] == on_picture).all()
+    assert first.sum() == 20
+    rest = np.where(np.isnan(scores[1:]), -1, scores[1:])
+    assert first[1:].sum() == 20 - on_picture.sum()
+    assert rest[first[1:]].min() >= rest[~first[1:]].max()
+    assert token_mask(clip, size=56, budget=3, keep_first=True).sum() == 3
+
+
+def test_changed_since_an_anchor(path: Path) -> None:
+    """Of an accumulation: what no trace connects with the anchor counts as changed."""
+    with VideoReader(path) as video:
+        acc = accumulate(video, [3, 5], anchors=[2], residual="coded")
+        acc.mask[:, 20:44, 30:50] = [[[1]], [[2]]]
+        diff = accumulate(video, [3, 5], anchors=[2], residual="recon_diff")
+        plain = accumulate(video, [3, 5], anchors=[2], grid=4)
+    keep, scores = token_mask(acc, 8, size=72, return_scores=True, budget=0.25)
+    assert keep.shape == (2, 9, 9)
+    unknown = ~np.isin(acc.mask, (0, 4))
+    literal_scores = []
+    for t in range(2):
+        known = ~unknown[t]
+        v = acc.displacement[t] / 4.0
+        v = v - np.median(v[:, known], axis=1)[:, None, None]
+        length = np.hypot(v[0], v[1])
+        motion = np.clip(length / max(np.percentile(length[known], 95), 1e-6), 0, 1)
+        r = np.abs(acc.residual_y[t].astype(float))
+        energy = np.clip(r / max(np.percentile(r[known], 95), 1.0), 0, 1)
+        energy[unknown[t]] = motion[unknown[t]] = 1
+        fused = (motion + energy) / 2
+        literal_scores.append(fused)
+    # A patch well inside: 72 samples show 74, so patch (4, 4) is about samples 32 to 42.
+    for t in range(2):
+        inner = literal_scores[t][24:32, 33:41].mean()
+        assert abs(scores[t, 4, 4] - inner) < 0.25
+    assert unknown.any()
+    assert (token_mask(acc, 8, size=72, unknown=0.0, budget=0.25) != keep).any()
+    assert token_mask(diff, 8, size=72, source="residual").any()
+    assert token_mask(plain, 8, size=72, source="mv").any()
+    with pytest.raises(ValueError, match="residual"):
+        token_mask(plain, 8, size=72)
+
+
+def test_refusals(clip: Any) -> None:
+    for wrong in (
+        {"patch": 0}, {"source": "bits"}, {"fuse": "mean"}, {"size": 100},
+        {"budget": 0.5, "threshold": 0.5}, {"budget": -1}, {"budget": 2.5},
+        {"weights": (0, 0)}, {"resize": "fit", "size": 56},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            token_mask(clip, **wrong)
+    with pytest.raises(TypeError, match="Clip or an Accumulation"):
+        token_mask(clip.mv)  # type: ignore[arg-type]
+    bare = cvdecode.Clip(
+        {k: v for k, v in clip.numpy().items() if k != "residual_y"}, clip.metadata, clip.segment
+    )
+    with pytest.raises(cvdecode.PlaneNotRead, match="residual_y"):
+        token_mask(bare)
