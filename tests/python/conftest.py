@@ -45,3 +45,12 @@ def encode(tmp_path_factory: pytest.TempPathFactory) -> Encode:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def x264_matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small x264 streams, one for each thing that shows in headers."""
+    from h264_headers import X264_MATRIX, x264
+
+    folder = tmp_path_factory.mktemp("headers_x264")
+    return {name: x264(folder / f"{name}.264", text) for name, text in X264_MATRIX.items()}

@@ -1,7 +1,8 @@
-"""What the tests of the header parser share: packets, ffmpeg's own reading of headers, x264 clips."""
+"""What the tests of the header parser share: packets, ffmpeg's reading of headers, x264 clips."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -33,18 +34,17 @@ class Stream:
     nal_length_size: int
 
     def index(self, details: bool = True) -> dict[str, Any]:
-        return dict(
-            _core.h264_index(self.packets, self.extradata, self.nal_length_size, details)
-        )
+        return dict(_core.h264_index(self.packets, self.extradata, self.nal_length_size, details))
 
 
 def shared(*groups: str) -> list[Path]:
-    """Clips of the shared set, or one that is skipped with its reason."""
+    """Clips of the shared set."""
     paths = sorted(p for group in groups for p in (CLIPS / group).glob("*") if p.is_file())
     return paths
 
 
 def clip_params(*groups: str) -> list[Any]:
+    """Clips of the shared set as parameters, or one that is skipped with its reason."""
     paths = shared(*groups)
     if not paths:
         reason = f"no shared clips under {CLIPS}: set CVDECODE_TEST_DATA"
@@ -69,6 +69,7 @@ def open_stream(path: Path) -> Stream:
 _LINE = re.compile(r"^\[trace_headers @ \w+\] (\d+) +(\S+) +([01]*) = (-?\d+)$")
 
 
+@functools.cache
 def trace_headers(path: Path) -> list[tuple[str, list[Element]]]:
     """What ffmpeg's trace_headers says of every parameter set and slice, packets only, in order."""
     text = subprocess.run(
@@ -113,7 +114,8 @@ X264_MATRIX = {
     "weightp2-ref4": "bframes=0:ref=4:weightp=2:keyint=12",
     "pyramid": "bframes=5:b-pyramid=normal:ref=6:weightb=1:keyint=20",
     "pyramid-strict": "bframes=3:b-pyramid=strict:ref=3:direct=temporal",
-    "open-gop": "bframes=3:b-pyramid=normal:open-gop=1:keyint=8:ref=4",
+    "open-gop": "bframes=3:b-adapt=0:b-pyramid=normal:open-gop=1:keyint=8:min-keyint=8:"
+    "scenecut=0:ref=4",
     "intra-refresh": "intra-refresh=1:bframes=0:keyint=10:ref=2",
     "slices4": "slices=4:bframes=2:ref=3",
     "fake-interlaced": "fake-interlaced=1:bframes=2:ref=2",
@@ -126,9 +128,3 @@ X264_MATRIX = {
     "colormatrix=bt709:chromaloc=2",
     "chroma-qp": "chroma-qp-offset=-5:qp=40",
 }
-
-
-@pytest.fixture(scope="session")
-def x264_matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("headers_x264")
-    return {name: x264(folder / f"{name}.264", text) for name, text in X264_MATRIX.items()}

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cvdecode import _core
 from h264_headers import (
     X264_MATRIX,
     Element,
     clip_params,
     open_stream,
     trace_headers,
-    x264_matrix,  # noqa: F401
 )
 
-from cvdecode import _core
-
-SLICE_TYPES_WITHOUT_LISTS = {2, 4, 7, 9}
 DEFAULTS = {
     "4x4": (
         [6, 13, 13, 20, 20, 20, 28, 28, 28, 28, 32, 32, 32, 37, 37, 42],
@@ -79,23 +77,51 @@ def expected_sps(elements: list[Element]) -> dict[str, Any]:
     e = elements_of(elements)
     out: dict[str, Any] = {
         name: e.get(name, 0)
-        for name in (
-            "nal_ref_idc nal_unit_type profile_idc level_idc seq_parameter_set_id "
-            "separate_colour_plane_flag bit_depth_luma_minus8 bit_depth_chroma_minus8 "
-            "qpprime_y_zero_transform_bypass_flag seq_scaling_matrix_present_flag "
-            "log2_max_frame_num_minus4 pic_order_cnt_type log2_max_pic_order_cnt_lsb_minus4 "
-            "delta_pic_order_always_zero_flag offset_for_non_ref_pic "
-            "offset_for_top_to_bottom_field num_ref_frames_in_pic_order_cnt_cycle "
-            "max_num_ref_frames pic_width_in_mbs_minus1 pic_height_in_map_units_minus1 "
-            "frame_mbs_only_flag mb_adaptive_frame_field_flag direct_8x8_inference_flag "
-            "frame_cropping_flag frame_crop_left_offset frame_crop_right_offset "
-            "frame_crop_top_offset frame_crop_bottom_offset vui_parameters_present_flag "
-            "bitstream_restriction_flag aspect_ratio_idc sar_width sar_height "
-            "video_full_range_flag chroma_sample_loc_type_top_field "
-            "chroma_sample_loc_type_bottom_field timing_info_present_flag num_units_in_tick "
-            "time_scale fixed_frame_rate_flag nal_hrd_parameters_present_flag "
-            "vcl_hrd_parameters_present_flag pic_struct_present_flag"
-        ).split()
+        for name in [
+            "nal_ref_idc",
+            "nal_unit_type",
+            "profile_idc",
+            "level_idc",
+            "seq_parameter_set_id",
+            "separate_colour_plane_flag",
+            "bit_depth_luma_minus8",
+            "bit_depth_chroma_minus8",
+            "qpprime_y_zero_transform_bypass_flag",
+            "seq_scaling_matrix_present_flag",
+            "log2_max_frame_num_minus4",
+            "pic_order_cnt_type",
+            "log2_max_pic_order_cnt_lsb_minus4",
+            "delta_pic_order_always_zero_flag",
+            "offset_for_non_ref_pic",
+            "offset_for_top_to_bottom_field",
+            "num_ref_frames_in_pic_order_cnt_cycle",
+            "max_num_ref_frames",
+            "pic_width_in_mbs_minus1",
+            "pic_height_in_map_units_minus1",
+            "frame_mbs_only_flag",
+            "mb_adaptive_frame_field_flag",
+            "direct_8x8_inference_flag",
+            "frame_cropping_flag",
+            "frame_crop_left_offset",
+            "frame_crop_right_offset",
+            "frame_crop_top_offset",
+            "frame_crop_bottom_offset",
+            "vui_parameters_present_flag",
+            "bitstream_restriction_flag",
+            "aspect_ratio_idc",
+            "sar_width",
+            "sar_height",
+            "video_full_range_flag",
+            "chroma_sample_loc_type_top_field",
+            "chroma_sample_loc_type_bottom_field",
+            "timing_info_present_flag",
+            "num_units_in_tick",
+            "time_scale",
+            "fixed_frame_rate_flag",
+            "nal_hrd_parameters_present_flag",
+            "vcl_hrd_parameters_present_flag",
+            "pic_struct_present_flag",
+        ]
     }
     out["constraint_set_flags"] = sum(e[f"constraint_set{i}_flag"] << i for i in range(6))
     out["chroma_format_idc"] = e.get("chroma_format_idc", 1)
@@ -120,16 +146,28 @@ def expected_pps(elements: list[Element], sps: dict[str, Any]) -> dict[str, Any]
     e = elements_of(elements)
     out: dict[str, Any] = {
         name: e.get(name, 0)
-        for name in (
-            "nal_ref_idc nal_unit_type pic_parameter_set_id seq_parameter_set_id "
-            "entropy_coding_mode_flag bottom_field_pic_order_in_frame_present_flag "
-            "num_slice_groups_minus1 slice_group_map_type num_ref_idx_l0_default_active_minus1 "
-            "num_ref_idx_l1_default_active_minus1 weighted_pred_flag weighted_bipred_idc "
-            "pic_init_qp_minus26 pic_init_qs_minus26 chroma_qp_index_offset "
-            "deblocking_filter_control_present_flag constrained_intra_pred_flag "
-            "redundant_pic_cnt_present_flag transform_8x8_mode_flag "
-            "pic_scaling_matrix_present_flag"
-        ).split()
+        for name in [
+            "nal_ref_idc",
+            "nal_unit_type",
+            "pic_parameter_set_id",
+            "seq_parameter_set_id",
+            "entropy_coding_mode_flag",
+            "bottom_field_pic_order_in_frame_present_flag",
+            "num_slice_groups_minus1",
+            "slice_group_map_type",
+            "num_ref_idx_l0_default_active_minus1",
+            "num_ref_idx_l1_default_active_minus1",
+            "weighted_pred_flag",
+            "weighted_bipred_idc",
+            "pic_init_qp_minus26",
+            "pic_init_qs_minus26",
+            "chroma_qp_index_offset",
+            "deblocking_filter_control_present_flag",
+            "constrained_intra_pred_flag",
+            "redundant_pic_cnt_present_flag",
+            "transform_8x8_mode_flag",
+            "pic_scaling_matrix_present_flag",
+        ]
     }
     out["second_chroma_qp_index_offset"] = e.get(
         "second_chroma_qp_index_offset", out["chroma_qp_index_offset"]
@@ -174,15 +212,33 @@ def expected_slice(elements: list[Element], pps: dict[str, Any],
     e = elements_of(elements)
     out: dict[str, Any] = {
         name: e.get(name, 0)
-        for name in (
-            "nal_ref_idc nal_unit_type first_mb_in_slice slice_type pic_parameter_set_id "
-            "colour_plane_id frame_num field_pic_flag bottom_field_flag idr_pic_id "
-            "pic_order_cnt_lsb delta_pic_order_cnt_bottom redundant_pic_cnt "
-            "direct_spatial_mv_pred_flag no_output_of_prior_pics_flag long_term_reference_flag "
-            "adaptive_ref_pic_marking_mode_flag cabac_init_idc slice_qp_delta "
-            "sp_for_switch_flag slice_qs_delta slice_group_change_cycle "
-            "disable_deblocking_filter_idc slice_alpha_c0_offset_div2 slice_beta_offset_div2"
-        ).split()
+        for name in [
+            "nal_ref_idc",
+            "nal_unit_type",
+            "first_mb_in_slice",
+            "slice_type",
+            "pic_parameter_set_id",
+            "colour_plane_id",
+            "frame_num",
+            "field_pic_flag",
+            "bottom_field_flag",
+            "idr_pic_id",
+            "pic_order_cnt_lsb",
+            "delta_pic_order_cnt_bottom",
+            "redundant_pic_cnt",
+            "direct_spatial_mv_pred_flag",
+            "no_output_of_prior_pics_flag",
+            "long_term_reference_flag",
+            "adaptive_ref_pic_marking_mode_flag",
+            "cabac_init_idc",
+            "slice_qp_delta",
+            "sp_for_switch_flag",
+            "slice_qs_delta",
+            "slice_group_change_cycle",
+            "disable_deblocking_filter_idc",
+            "slice_alpha_c0_offset_div2",
+            "slice_beta_offset_div2",
+        ]
     }
     out["delta_pic_order_cnt"] = [e.get(f"delta_pic_order_cnt[{i}]", 0) for i in range(2)]
     kind = out["slice_type"] % 5
@@ -199,10 +255,12 @@ def expected_slice(elements: list[Element], pps: dict[str, Any],
     mmco: list[dict[str, int]] = []
     which = 0
     idc = 3
-    fields = (
-        "difference_of_pic_nums_minus1 long_term_pic_num long_term_frame_idx "
-        "max_long_term_frame_idx_plus1"
-    ).split()
+    fields = [
+        "difference_of_pic_nums_minus1",
+        "long_term_pic_num",
+        "long_term_frame_idx",
+        "max_long_term_frame_idx_plus1",
+    ]
     for full_name, value, _ in elements:
         name = full_name.split("[")[0]
         if name.startswith("ref_pic_list_modification_flag_l"):
@@ -274,7 +332,7 @@ def test_headers_of_shared_clips(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", X264_MATRIX)
-def test_headers_of_x264(name: str, x264_matrix: dict[str, Path]) -> None:  # noqa: F811
+def test_headers_of_x264(name: str, x264_matrix: dict[str, Path]) -> None:
     counts = check(x264_matrix[name])
     assert counts["sps"] >= 1
     assert counts["pps"] >= 1
