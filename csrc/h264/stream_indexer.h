@@ -67,11 +67,24 @@ class StreamIndexer {
   void check_scope(const Packet& packet, const Nal& nal, const SliceHeader& header,
                    const ParameterSets& sets);
   void unsupported(const Packet& packet, const Nal& nal, const char* element, int64_t value);
+  std::string describe(const Packet& packet, const Nal& nal, const char* element,
+                       int64_t value) const;
+  void suspect(const Packet& packet, const Nal& nal, const char* element, int64_t value);
+  void judge_suspects();
   int32_t geometry_number(const Geometry& geometry);
   void warn(const std::string& text);
   int32_t picture_number() const { return static_cast<int32_t>(index_.pictures.size()) - 1; }
   std::vector<SliceEntry>& open_slices() { return native_->pictures.back().slices; }
 
+  // Slices outside the scope by their own header alone: one flipped bit can make such a slice.
+  struct Suspects {
+    std::string what;            // of the first: element, value, NAL
+    int32_t picture = -1;        // decode number of the first
+    std::vector<size_t> slices;  // its slices in `picture`
+    bool elsewhere = false;      // another picture has some too
+  };
+
+  Suspects suspects_;
   std::string name_;  // of the source, for messages
   int nal_length_size_ = 0;
   ParameterSetStore sets_;

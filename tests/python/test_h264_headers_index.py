@@ -412,18 +412,31 @@ def test_scope_is_the_manifests(path: Path) -> None:
 
 
 def test_arbitrary_slice_order_and_partitions_are_named(x264_matrix: dict[str, Path]) -> None:
-    units = [split(p[0]) for p in open_stream(x264_matrix["slices4"]).packets]
-    last = units[3]
-    slices = [n for n in last if n[0] & 31 == 1]
-    assert len(slices) == 4
-    units[3] = [slices[0], slices[2], slices[1], slices[3]]
-    index = index_of([annex_b(u) for u in units])
-    assert index["unsupported"].startswith("first_mb_in_slice (not increasing) = ")
-    assert len(index["pictures"]) == len(units)
-    units[3] = [bytes([n[0] & 0xE0 | 2]) + n[1:] for n in slices]
-    index = index_of([annex_b(u) for u in units])
-    assert index["unsupported"].startswith("nal_unit_type = 2")
-    assert len(index["pictures"]) == len(units)
+    whole = [split(p[0]) for p in open_stream(x264_matrix["slices4"]).packets]
+
+    def swapped(unit: list[bytes]) -> list[bytes]:
+        assert len(unit) == 4
+        return [unit[0], unit[2], unit[1], unit[3]]
+
+    def partitions(unit: list[bytes]) -> list[bytes]:
+        return [bytes([n[0] & 0xE0 | 2]) + n[1:] for n in unit]
+
+    for change, name in (
+        (swapped, "first_mb_in_slice (not increasing) = "),
+        (partitions, "nal_unit_type = 2"),
+    ):
+        units = [change(u) if i in (3, 9) else u for i, u in enumerate(whole)]
+        index = index_of([annex_b(u) for u in units])
+        assert index["unsupported"].startswith(name)
+        assert len(index["pictures"]) == len(units)
+        # One picture among many is damage, and costs its slices only.
+        units = [change(u) if i == 3 else u for i, u in enumerate(whole)]
+        index = index_of([annex_b(u) for u in units])
+        assert index["unsupported"] == ""
+        assert any(name in w and "taken for damage" in w for w in index["warnings"])
+        assert len(index["pictures"]) == len(units)
+        left = [len(p["slices"]) for p in index["pictures"]]
+        assert left == [(3 if change is swapped else 0) if i == 3 else 4 for i in range(len(left))]
 
 
 # -- hostile input ---------------------------------------------------------------------------------
