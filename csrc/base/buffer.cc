@@ -11,6 +11,7 @@ namespace {
 
 std::atomic<int64_t> g_live_count{0};
 std::atomic<int64_t> g_live_bytes{0};
+std::atomic<uint64_t> g_last_id{0};
 
 }  // namespace
 
@@ -30,6 +31,8 @@ Buffer::Buffer(size_t bytes, bool zeroed) : size_(bytes) {
   address = (address + kAlign - 1) / kAlign * kAlign;
   reinterpret_cast<void**>(address)[-1] = raw;
   data_ = reinterpret_cast<void*>(address);
+  note.zero = zeroed;
+  id_ = g_last_id.fetch_add(1, std::memory_order_relaxed) + 1;
   g_live_count.fetch_add(1, std::memory_order_relaxed);
   g_live_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
 }

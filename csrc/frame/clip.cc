@@ -38,11 +38,6 @@ Clip Clip::allocate(const Geometry& geometry, int64_t frames, PlaneMask planes) 
         plane_row_bytes(geometry, static_cast<Plane>(p)) * static_cast<size_t>(frames);
     clip.buffers[static_cast<size_t>(p)] = std::make_shared<Buffer>(bytes, true);
   }
-  if (has(planes, Plane::kResidualY) || has(planes, Plane::kResidualUv)) {
-    clip.residual_written.assign(static_cast<size_t>(frames) * static_cast<size_t>(geometry.w16()) *
-                                     static_cast<size_t>(geometry.h16()),
-                                 0);
-  }
   return clip;
 }
 

@@ -19,9 +19,6 @@ struct Clip {
   PlaneMask planes = 0;
   std::array<BufferPtr, kPlaneCount> buffers;  // null where the plane was not asked for
   std::vector<uint8_t> lost;                   // (T,), 1 = damage took this row (see CONTRACT 3)
-  // Per macroblock of each row, the 4x4 blocks that may hold residual (h264::ResidualMask): only
-  // they need clearing when the memory is used again. All ones where anybody else may have written.
-  std::vector<uint32_t> residual_written;
 
   // Allocates every plane in the mask. Rows are zero; fill_lost() gives a row its "none" values.
   static Clip allocate(const Geometry& geometry, int64_t frames, PlaneMask planes);

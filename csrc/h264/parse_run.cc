@@ -66,7 +66,6 @@ void ParseRun::add(const PictureRow& row) {
   job.row = row.row;
   job.out = PlaneRow::of(clip_, row.row, planes_);
   job.want_motion = job.out.wants_motion() && !all_intra(entry);
-  clip_.lost[static_cast<size_t>(row.row)] = 0;
   if (job.out.wants_residual() || intra_modes_) return;
   const ParsedPtr kept = state_.cache.find(row.picture);
   if (kept && (!job.out.bits || kept->has_bits) && (!job.want_motion || kept->has_motion)) {

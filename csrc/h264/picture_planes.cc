@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace cvdecode::h264 {
 namespace {
@@ -35,6 +36,35 @@ int16_t distance(const FrameIndex& index, int32_t from, int32_t to) {
   return static_cast<int16_t>(d);
 }
 
+// The words of one row that say which blocks of the residual planes may differ from zero
+// (ResidualMask). They stay with the memory; where it is not known, every block may.
+uint32_t* written_blocks(Clip& clip, int64_t row, bool y, bool uv) {
+  Buffer* const luma = y ? clip.buffers[static_cast<size_t>(Plane::kResidualY)].get() : nullptr;
+  Buffer* const chroma = uv ? clip.buffers[static_cast<size_t>(Plane::kResidualUv)].get() : nullptr;
+  Buffer& main = luma != nullptr ? *luma : *chroma;
+  Buffer* const partner = luma != nullptr ? chroma : nullptr;
+  const size_t row_words =
+      static_cast<size_t>(clip.geometry.w16()) * static_cast<size_t>(clip.geometry.h16());
+  const size_t words = row_words * static_cast<size_t>(clip.frames);
+  const auto shape = std::make_pair(clip.geometry.w16(), clip.geometry.h16());
+  const bool zero = main.note.zero && (partner == nullptr || partner->note.zero);
+  const bool known = main.note.shape == shape &&
+                     main.note.partner == (partner != nullptr ? partner->id() : 0) &&
+                     (partner == nullptr || partner->note.partner == main.id());
+  if (!known) main.note.words.clear();
+  if (main.note.words.size() < words) {
+    main.note.words.resize(words, zero ? 0 : 0xffffffffu);
+  }
+  main.note.zero = false;
+  main.note.shape = shape;
+  main.note.partner = partner != nullptr ? partner->id() : 0;
+  if (partner != nullptr) {
+    partner->note = Buffer::Note{};
+    partner->note.partner = main.id();
+  }
+  return main.note.words.data() + row_words * static_cast<size_t>(row);
+}
+
 }  // namespace
 
 void make_labels(const FrameIndex& index, int32_t picture, const PictureMotion& motion,
@@ -65,11 +95,8 @@ PlaneRow PlaneRow::of(Clip& clip, int64_t row, PlaneMask planes) {
   if (wants(Plane::kResidualY)) r.residual_y = clip.row<int16_t>(Plane::kResidualY, row);
   if (wants(Plane::kResidualUv)) r.residual_uv = clip.row<int16_t>(Plane::kResidualUv, row);
   if (r.wants_residual()) {
-    const auto mbs =
-        static_cast<size_t>(clip.geometry.w16()) * static_cast<size_t>(clip.geometry.h16());
-    const size_t all = mbs * static_cast<size_t>(clip.frames);
-    if (clip.residual_written.size() != all) clip.residual_written.assign(all, 0xffffffffu);
-    r.residual_written = clip.residual_written.data() + mbs * static_cast<size_t>(row);
+    r.residual_written =
+        written_blocks(clip, row, r.residual_y != nullptr, r.residual_uv != nullptr);
   }
   return r;
 }

@@ -58,8 +58,12 @@ void prepare(Clip& clip, const Geometry& geometry, int64_t frames, PlaneMask pla
       continue;
     }
     const size_t bytes = plane_row_bytes(geometry, plane) * static_cast<size_t>(frames);
-    if (buffer != nullptr && buffer->size() >= bytes) continue;
+    if (buffer != nullptr && buffer->size() >= bytes) {
+      buffer->forget();  // the caller's arrays: anything may have been written
+      continue;
+    }
     buffer = pool != nullptr ? pool->take(bytes) : std::make_shared<Buffer>(bytes, true);
+    if (plane != Plane::kResidualY && plane != Plane::kResidualUv) buffer->forget();
   }
 }
 
@@ -69,6 +73,7 @@ void copy_row(Clip& clip, int64_t from, int64_t to) {
     if (!clip.has_plane(plane)) continue;
     std::memcpy(clip.row<uint8_t>(plane, to), clip.row<uint8_t>(plane, from),
                 plane_row_bytes(clip.geometry, plane));
+    clip.buffers[static_cast<size_t>(p)]->forget();
   }
   clip.lost[static_cast<size_t>(to)] = clip.lost[static_cast<size_t>(from)];
 }
