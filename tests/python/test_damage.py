@@ -1,0 +1,188 @@
+"""Truncated, flipped, hostile: good frames and a list of what was lost, or a typed error."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cvdecode
+from conftest import Encode
+from handmade import Bits
+from oracles.reference import frames
+
+BLOCK_PLANES = ("mv", "ref", "mb_type", "qp")
+FLIPS = 60  # seeds a file; four files
+
+STREAMS = {
+    "mp4": ("d.mp4", ("-c:v", "libx264", "-bf", "2", "-g", "8", "-movflags", "+faststart")),
+    "annexb": ("d.264", ("-c:v", "libx264", "-bf", "2", "-g", "8", "-x264-params", "slices=3")),
+    "avi": ("d.avi", ("-c:v", "mpeg4", "-bf", "2", "-g", "8")),
+    "ts": ("d.ts", ("-c:v", "mpeg2video", "-bf", "2", "-g", "8")),
+}
+
+
+@pytest.fixture(params=sorted(STREAMS))
+def stream(request: pytest.FixtureRequest, encode: Encode) -> bytes:
+    name, options = STREAMS[request.param]
+    return encode(name, *options, source="testsrc2=size=96x64:rate=25", frames=24).read_bytes()
+
+
+def read_all(source: bytes | Path, rgb: bool = False) -> tuple[int, int]:
+    """(frames delivered whole, frames lost); checks that lost rows hold the "none" values."""
+    good = lost = 0
+    rgb_mode = "all" if rgb else "none"
+    with cvdecode.VideoReader(source, planes=BLOCK_PLANES, rgb=rgb_mode) as video:
+        total = 0
+        for segment in video.segments:
+            clip = video.get_frames_in_range(segment.start, segment.stop)
+            total += len(clip)
+            gone = clip.mb_type.reshape(len(clip), -1)
+            whole = (gone == 255).all(axis=1)
+            for t in np.flatnonzero(whole):
+                assert not clip.mv[t].any()
+                assert not clip.ref[t].any()
+                assert (clip.qp[t] == -128).all()
+                assert clip.lost[t]
+            good += int((~clip.lost).sum())
+            lost += int(clip.lost.sum())
+        assert total == len(video)
+        if lost:
+            assert video.stats.damage, "frames are lost and the stats do not say why"
+    return good, lost
+
+
+def test_truncated_at_every_percent(stream: bytes) -> None:
+    whole, lost = read_all(stream)
+    # The frame that libavcodec holds back to the end comes out without vectors for MPEG-2 and -4.
+    assert whole + lost == 24
+    assert lost <= (0 if b"x264" in stream else 1)
+    delivered = []
+    for percent in range(100):
+        try:
+            good, _ = read_all(stream[: len(stream) * percent // 100])
+        except (cvdecode.CorruptStream, cvdecode.UnsupportedStream):  # not even the header
+            good = 0
+        delivered.append(good)
+    # What stands before the cut is not lost: from the half on there are frames, and ever more.
+    assert delivered[0] == 0
+    assert delivered[99] >= 20
+    assert delivered[60] >= 8
+    assert all(b >= a - 2 for a, b in itertools.pairwise(delivered))
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_flipped_bytes(stream: bytes, rgb: bool) -> None:
+    errors = 0
+    for seed in range(FLIPS):
+        rng = random.Random(seed)
+        damaged = bytearray(stream)
+        damaged[rng.randrange(len(damaged))] ^= rng.randrange(1, 256)
+        try:
+            good, lost = read_all(bytes(damaged), rgb)
+            assert good + lost > 0
+        except cvdecode.Error:
+            errors += 1
+    assert errors < FLIPS / 2, "one flipped byte takes the whole file too often"
+
+
+def test_same_damage_same_answer(stream: bytes) -> None:
+    """A damaged stream gives the same bytes in every run and for any number of threads."""
+    rng = random.Random(5)
+    damaged = bytearray(stream)
+    for _ in range(6):
+        damaged[rng.randrange(len(damaged) // 3, len(damaged))] ^= rng.randrange(1, 256)
+    answers = set()
+    for threads in (1, 2, 1, 2):
+        with cvdecode.VideoReader(
+            bytes(damaged), planes=BLOCK_PLANES, num_threads=threads
+        ) as video:
+            stop = video.segments[0].stop
+            clip = video.get_frames_in_range(0, stop)
+        answers.add(b"".join(getattr(clip, p).tobytes() for p in BLOCK_PLANES))
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("backend", ["auto", "libav"])
+@pytest.mark.parametrize("group", ["damaged", "h264-parser-edge"])
+def test_shared_damaged_files(data_dir: Path, group: str, backend: Any) -> None:
+    """Frames delivered are at least those that libavcodec decodes without an error flag."""
+    files = sorted((data_dir / group).iterdir())
+    assert files
+    table = []
+    for path in files:
+        try:
+            clean = sum(frame.clean for frame in frames(path, planes=False))
+        except RuntimeError:  # libavcodec cannot open it
+            clean = 0
+        try:
+            with cvdecode.VideoReader(path, planes=BLOCK_PLANES, backend=backend) as video:
+                rows = [
+                    (~video.get_frames_in_range(s.start, s.stop).lost).sum() for s in video.segments
+                ]
+                good = int(sum(rows))
+                table.append((path.name, clean, f"{good} of {len(video)}"))
+        except cvdecode.Error as error:
+            table.append((path.name, clean, f"{type(error).__name__}: {error}"))
+            good = 0
+        assert good >= clean, f"{path.name}: {table[-1]}"
+    print(*table, sep="\n")
+
+
+def stream_that_claims(size: int) -> bytes:
+    """SPS, PPS and the beginning of an IDR slice of a picture of size x size."""
+    sps = Bits()
+    for value in (66, 0, 62):  # Baseline, no constraints, level 6.2
+        sps.u(8, value)
+    for value in (0, 0, 0, 0, 1):  # id, log2_max_frame_num, POC type 0, its lsb, one reference
+        sps.ue(value)
+    sps.u(1, 0)
+    sps.ue(size // 16 - 1)
+    sps.ue(size // 16 - 1)
+    sps.u(4, 0b1100)  # frame_mbs_only_flag, direct_8x8_inference_flag, no cropping, no VUI
+    pps = Bits()
+    pps.ue(0)
+    pps.ue(0)
+    pps.u(2, 0)
+    for value in (0, 0, 0):
+        pps.ue(value)
+    pps.u(3, 0)
+    for value in (0, 0, 0):
+        pps.se(value)
+    pps.u(3, 0)
+    header = Bits()
+    for value in (0, 7, 0):  # first_mb_in_slice, I, PPS 0
+        header.ue(value)
+    header.u(4, 0)  # frame_num
+    header.ue(0)  # idr_pic_id
+    header.u(4, 0)  # pic_order_cnt_lsb
+    header.u(2, 0)
+    header.se(0)
+    return sps.nal(3, 7) + pps.nal(3, 8) + header.nal(3, 5)
+
+
+@pytest.mark.parametrize("size", [16384, 65520])
+@pytest.mark.parametrize("backend", ["native", "libav"])
+def test_hostile_sizes_are_refused_before_memory_is_taken(size: int, backend: Any) -> None:
+    plane = "residual_y" if backend == "native" else "mv"
+    with (
+        pytest.raises((cvdecode.Error, MemoryError)) as caught,
+        cvdecode.VideoReader(
+            stream_that_claims(size), planes=(plane,), backend=backend, max_bytes=1 << 26
+        ) as video,
+    ):
+        video.get_frames_at([0])
+    assert str(caught.value)
+    assert cvdecode.live_buffer_bytes() < 1 << 27
+
+
+def test_a_small_claim_is_read() -> None:
+    """The same stream at 64x64 opens: what is refused above is the size, nothing else."""
+    data = stream_that_claims(64)
+    with cvdecode.VideoReader(data, planes=("mb_type",), backend="native") as video:
+        assert video.metadata.coded_size == (64, 64)
+        assert len(video) == 1
