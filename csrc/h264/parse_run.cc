@@ -205,6 +205,14 @@ void ParseRun::start(Job& job) {
   }
   p.has_bits = job.chain && has(planes_, Plane::kBits);
   if (p.has_bits) p.bits.resize(static_cast<size_t>(p.syntax.PicSizeInMbs()));
+  // A slice ends where any later one begins, so that no two ever write to one macroblock, whatever
+  // damage has done to their order.
+  job.mb_end.resize(job.entry->slices.size());
+  int end = p.syntax.PicSizeInMbs();
+  for (size_t s = job.entry->slices.size(); s-- > 0;) {
+    job.mb_end[s] = end;
+    end = std::min(end, job.entry->slices[s].header.first_mb_in_slice);
+  }
   job.parsed = parsed;
 }
 
@@ -255,18 +263,11 @@ SliceTargets ParseRun::targets(Job& job) const {
   return t;
 }
 
-int ParseRun::mb_end(const Job& job, int slice) const {
-  const auto& slices = job.entry->slices;
-  const auto next = static_cast<size_t>(slice) + 1;
-  const int all = job.parsed->syntax.PicSizeInMbs();
-  return next < slices.size() ? std::min(all, slices[next].header.first_mb_in_slice) : all;
-}
-
 void ParseRun::decode(ParserState::Worker& worker, const Unit& unit) {
   Job& job = *unit.job;
   const SliceEntry& slice = job.entry->slices[static_cast<size_t>(unit.slice)];
   SliceSyntax& syntax = job.parsed->syntax.slices[static_cast<size_t>(unit.slice)];
-  const int end = mb_end(job, unit.slice);
+  const int end = job.mb_end[static_cast<size_t>(unit.slice)];
   const Sps& first = *job.entry->slices.front().sets.sps;
   const Sps& own = *slice.sets.sps;
   const char* why = nullptr;
@@ -477,8 +478,8 @@ void ParseRun::finish(Job& job) {
   int covered = 0;
   for (const auto& s : p.syntax.slices) covered += s.damaged ? 0 : s.mb_count;
   if (covered < p.syntax.PicSizeInMbs()) {
-    write_gaps(job);
     if (!job.replay) clear_unreached(p.syntax, targets(job));
+    write_gaps(job);
   }
   const std::lock_guard lock(mutex_);
   if (!job.replay) p.damage = damage;

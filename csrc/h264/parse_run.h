@@ -51,6 +51,7 @@ class ParseRun {
     PlaneRow out;
     ParsedPtr parsed;
     std::vector<SliceLabels> labels;
+    std::vector<int> mb_end;    // per slice: no macroblock from here on is its
     std::vector<int> todo;      // slices of the next pass
     std::vector<int> deferred;  // slices put off in this pass
     bool decoded = false;       // entropy decoding is done
@@ -88,7 +89,6 @@ class ParseRun {
   void finish(Job& job);
   void release(Job& job);
   std::string describe_damage(const Job& job, int* slices_lost, bool* whole) const;
-  int mb_end(const Job& job, int slice) const;
 
   ParserState& state_;
   const PlaneMask planes_;

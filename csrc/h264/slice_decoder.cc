@@ -55,7 +55,7 @@ void PictureSyntax::start(const Sps& sps, int slice_count, bool want_intra_modes
   PicWidthInMbs = sps.PicWidthInMbs();
   PicHeightInMbs = sps.FrameHeightInMbs();
   const auto size = static_cast<size_t>(PicSizeInMbs());
-  macroblocks.assign(size, Macroblock{});
+  macroblocks.resize(size);  // every record is written as a whole, or by clear_unreached()
   intra_modes.assign(want_intra_modes ? size : 0, kNoIntraModes);
   slices.resize(static_cast<size_t>(slice_count));
   for (SliceSyntax& slice : slices) {
@@ -156,7 +156,17 @@ void SliceDecoder::decode(const SliceHeader& header, const ParameterSets& sets,
   }
 }
 
-void clear_unreached(const PictureSyntax& picture, const SliceTargets& targets) {
+void clear_unreached(PictureSyntax& picture, const SliceTargets& targets) {
+  int next = 0;  // slices that are whole come in the order of their addresses
+  const auto lose_up_to = [&](int address) {
+    for (; next < address; ++next) picture.macroblocks[static_cast<size_t>(next)] = Macroblock{};
+  };
+  for (const SliceSyntax& slice : picture.slices) {
+    if (slice.damaged || slice.mb_count == 0) continue;
+    lose_up_to(slice.first_mb);
+    next = slice.first_mb + slice.mb_count;
+  }
+  lose_up_to(picture.PicSizeInMbs());
   ResidualWriter writer;
   writer.start_clearing(targets.residual);
   for (int address = 0; address < picture.PicSizeInMbs(); ++address) {

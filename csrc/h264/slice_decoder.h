@@ -59,9 +59,9 @@ struct PictureSyntax {
   std::vector<SliceSyntax> slices;      // parallel to PictureEntry::slices
   std::vector<IntraModes> intra_modes;  // by address; empty unless asked for
 
-  // Makes everything ready for one picture: all macroblocks lost, `slice_count` empty slices.
-  // Throws Error(kUnsupported) for what lies outside the native scope of 8-bit 4:2:0 or 4:0:0
-  // frames.
+  // Makes everything ready for one picture: `slice_count` empty slices. Macroblock records keep
+  // what they held before; clear_unreached() makes lost what no slice has written. Throws
+  // Error(kUnsupported) for what lies outside the native scope of 8-bit 4:2:0 or 4:0:0 frames.
   void start(const Sps& sps, int slice_count, bool want_intra_modes);
   int PicSizeInMbs() const { return PicWidthInMbs * PicHeightInMbs; }
 };
@@ -75,8 +75,7 @@ struct PictureSyntax {
 //  first_mvd is set for every macroblock, also where it has no vector differences.
 // A damaged slice: its macroblocks from first_mb to where it stopped are kLost again, bits 0,
 // residual cleared, and SliceSyntax says which syntax element failed. Macroblocks that no slice
-// reached keep the values of start(); their bits and residual are the caller's to set, see
-// clear_unreached().
+// reached are the caller's to clear, see clear_unreached().
 //
 // One object is the scratch memory of one thread. Slices of one picture may be decoded by several
 // threads at once, each with its own SliceDecoder, if the ranges [first_mb_in_slice, mb_end) do
@@ -106,8 +105,8 @@ class SliceDecoder {
   std::unique_ptr<State> state_;
 };
 
-// Sets bits to 0 and clears the residual of the macroblocks that are kLost after all slices of a
-// picture were decoded (no slice reached them).
-void clear_unreached(const PictureSyntax& picture, const SliceTargets& targets);
+// To be called after all slices of a picture were decoded, where the whole ones do not cover it:
+// what none of them covers becomes kLost, its bits 0, its residual clear.
+void clear_unreached(PictureSyntax& picture, const SliceTargets& targets);
 
 }  // namespace cvdecode::h264
