@@ -158,6 +158,7 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
   index_ = indexer->finish();
   refuse_empty(demuxer_->info(), index_);
   fill_missing_pts(index_, demuxer_->packet_dts());
+  if (index_.size() == 0) throw Error(ErrorKind::kCorrupt, nothing_to_see());
 
   PlaneMask planes = options_.planes;
   if (options_.rgb != RgbMode::kNone) planes |= mask_of(Plane::kRgb);
@@ -167,6 +168,16 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
 }
 
 VideoReader::~VideoReader() = default;
+
+std::string VideoReader::nothing_to_see() const {
+  std::string text = info().path + ": no picture of this " + info().codec + " stream can be shown";
+  if (!index_.pictures.empty()) {
+    return text + ": its edit list discards all " + std::to_string(index_.pictures.size());
+  }
+  text += ": none was found in its " + std::to_string(demuxer_->packet_count()) + " packets";
+  if (!index_.warnings.empty()) text += " (" + index_.warnings.front() + ")";
+  return text + "; the file is damaged, or parameter sets are missing";
+}
 
 BackendContext VideoReader::context() {
   return BackendContext{demuxer_->info(), index_, *demuxer_, options_.num_threads};
@@ -178,10 +189,15 @@ Backend* VideoReader::native() {
       native_ = make_native_backend(context(), native_index_);
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::kUnsupported) throw;
-      native_error_ = e.what();
+      native_error_ = without_path(e.what());
     }
   }
   return native_error_.empty() ? native_.get() : nullptr;
+}
+
+std::string VideoReader::without_path(const std::string& message) const {
+  const std::string prefix = info().path + ": ";
+  return message.starts_with(prefix) ? message.substr(prefix.size()) : message;
 }
 
 Backend& VideoReader::libav() {
@@ -198,7 +214,8 @@ VideoReader::Source VideoReader::resolve(Plane plane) {
     if (parser != nullptr && has(parser->capabilities().planes, plane)) return source = kNative;
     if (parser == nullptr && options_.backend == BackendChoice::kNative) {
       throw Error(ErrorKind::kUnsupported,
-                  native_error_ + " (backend=\"auto\" would read what libavcodec can give)");
+                  info().path + ": " + native_error_ +
+                      " (backend=\"auto\" would read what libavcodec can give)");
     }
     if (parser == nullptr) backend_reason_ = native_error_;
   }
@@ -242,7 +259,7 @@ std::vector<Offer> VideoReader::offers() {
   try {
     all[1].capabilities = libav().capabilities();
   } catch (const Error& e) {
-    all[1].error = e.what();
+    all[1].error = without_path(e.what());
   }
   return all;
 }
@@ -268,7 +285,7 @@ void VideoReader::fill(std::span<const Request> requests, PlaneMask planes, Clip
           options_.backend != BackendChoice::kAuto) {
         throw;
       }
-      native_error_ = e.what();
+      native_error_ = without_path(e.what());
       sources_.fill(kNobody);
       std::fill(clip.lost.begin(), clip.lost.end(), uint8_t{0});
       fill(requests, planes, clip);

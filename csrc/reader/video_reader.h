@@ -124,6 +124,8 @@ class VideoReader {
   Backend& libav();
   Source resolve(Plane plane);
   std::string why_not(Plane plane);
+  std::string nothing_to_see() const;
+  std::string without_path(const std::string& message) const;
   void fill(std::span<const Request> requests, PlaneMask planes, Clip& clip);
   Plan plan_of(std::span<const int64_t> frames) const;
   std::vector<int64_t> key_rows_of(std::span<const int64_t> frames) const;  // only for rgb="key"
