@@ -509,15 +509,50 @@ def test_random_bytes_are_corrupt_or_read() -> None:
     assert refused > 1000
 
 
+def ue(value: int) -> str:
+    text = bin(value + 1)[2:]
+    return "0" * (len(text) - 1) + text
+
+
+def nal_of(header: int, bits: str) -> bytes:
+    """A NAL unit from its header byte and the bits before rbsp_trailing_bits."""
+    bits += "1"
+    bits += "0" * (-len(bits) % 8)
+    body = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    return bytes([header]) + re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", body)
+
+
 def test_hostile_sizes_are_refused() -> None:
     # profile_idc 66, seq_parameter_set_id 0, then 2^16 x 2^16 macroblocks.
-    def ue(value: int) -> str:
-        text = bin(value + 1)[2:]
-        return "0" * (len(text) - 1) + text
-
     bits = f"{66:08b}{0:08b}{30:08b}" + ue(0) + ue(0) + ue(0) + ue(0) + ue(1) + "0"
-    bits += ue(65535) + ue(65535) + "1" + "1" + "0" + "0" + "1"
-    bits += "0" * (-len(bits) % 8)
-    sps = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    sps = nal_of(0x67, bits + ue(65535) + ue(65535) + "1" + "1" + "0" + "0")
     with pytest.raises(CorruptStream, match="pic_width_in_mbs_minus1 = 65535"):
-        _core.H264HeaderReader(b"", 0).add(annex_b([b"\x67" + sps]))
+        _core.H264HeaderReader(b"", 0).add(annex_b([sps]))
+
+
+def test_redundant_pictures_are_skipped_and_counted() -> None:
+    bits = f"{66:08b}{0:08b}{30:08b}" + ue(0) + ue(0) + ue(2) + ue(1) + "0"
+    sps = nal_of(0x67, bits + ue(1) + ue(1) + "1" + "1" + "0" + "0")
+    # the last flag of the picture parameter set is redundant_pic_cnt_present_flag
+    pps = nal_of(0x68, ue(0) + ue(0) + "00" + ue(0) * 3 + "000" + ue(0) * 3 + "001")
+
+    def coded(first_mb: int, frame_num: int, redundant: int) -> bytes:
+        idr = frame_num == 0
+        bits = ue(first_mb) + ue(7 if idr else 5) + ue(0) + f"{frame_num:04b}"
+        bits += ue(0) if idr else ""  # idr_pic_id; pic_order_cnt_type is 2
+        bits += ue(redundant)
+        bits += "00" if idr else "0" + "0" + "0"  # (override, modification, or) marking
+        return nal_of(0x65 if idr else 0x61, bits + ue(0) + "1" * 40)
+
+    units = [
+        [sps, pps, coded(0, 0, 0), coded(2, 0, 0), coded(0, 0, 1), coded(0, 0, 2)],
+        [coded(0, 1, 0), coded(0, 1, 1)],
+        [coded(0, 2, 1)],  # the primary picture is lost
+        [coded(0, 3, 0)],
+    ]
+    index = index_of([annex_b(unit) for unit in units])
+    assert [len(p["slices"]) for p in index["pictures"]] == [2, 1, 1]
+    assert [p["FrameNum"] for p in index["pictures"]] == [0, 1, 3]
+    assert [p["references_sure"] for p in index["pictures"]] == [True, True, False]
+    assert index["redundant_skipped"] == 4
+    assert index["unsupported"] == ""
