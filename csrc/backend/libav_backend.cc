@@ -106,8 +106,9 @@ class LibavBackend final : public Backend {
   }
 
   // Damage that libavcodec admits to. H.264 frames also count as "corrupt" until a recovery point
-  // has passed; where decoding began at an intra picture that the index vouches for, that is only
-  // libavcodec's caution, and it would make a frame depend on where decoding began.
+  // has passed (FFmpeg 8 marks two frames after each jump to an I-picture without one); where
+  // decoding began at an intra picture that the index vouches for, that is only libavcodec's
+  // caution, and it would make a frame depend on where decoding began.
   std::string damage_of(const AVFrame& frame, int32_t picture) const {
     if (frame.decode_error_flags != 0) {
       return "libavcodec reports errors (decode_error_flags " +

@@ -146,6 +146,31 @@ def _units(stream: bytes) -> list[bytes]:
     return [stream[a:b].rstrip(b"\0") for a, b in itertools.pairwise(starts)]
 
 
+def test_jump_to_an_intra_picture_without_recovery_point(tmp_path: Path) -> None:
+    """libavcodec marks every frame after such a jump as corrupt; the index knows better."""
+    path = tmp_path / "clip.264"
+    params = "keyint=10:min-keyint=10:scenecut=0:open-gop=1:bframes=2:b-adapt=0:ref=1"
+    options = ["-c:v", "libx264", "-x264-params", params, "-pix_fmt", "yuv420p", "-f", "h264", "-"]
+    stream = lp.ffmpeg(*SOURCE, "-frames:v", "40", *options)
+    units = _units(stream)
+    second = [k for k, u in enumerate(units) if u[3] & 31 == 6][2]  # the first I has two
+    kept = [u for k, u in enumerate(units) if u[3] & 31 != 6 or k <= second]
+    path.write_bytes(b"".join(b"\0" + u for u in kept))
+    clip = lp.Clip(path)
+    assert sum(p["is_idr"] for p in clip.pictures) == 1
+    starts = sorted({p["decode_start"] for p in clip.pictures})
+    assert len(starts) >= 3
+    everything = clip.read(list(range(40)), "mv", "qp", "rgb")
+    assert not any(row["lost"] for row in everything.values())
+    other = lp.Clip(path)
+    other.read([starts[1]], "mv", "qp", "rgb")  # libavcodec has now seen that the stream has SEI
+    decoded = other.probe.stats()["pictures_decoded"]
+    after = [i for i in range(starts[-1], 40) if other.pictures[i]["decode_start"] == starts[-1]]
+    for i, row in other.read(after, "mv", "qp", "rgb").items():
+        _same(row, everything[i], ("mv", "qp", "rgb"))
+    assert other.probe.stats()["pictures_decoded"] - decoded < 20
+
+
 def _stream_with_changing_sets() -> bytes:
     """Three encodes in a row: the same ids, different parameter sets, each sent once only."""
     out = b""

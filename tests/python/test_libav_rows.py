@@ -210,6 +210,10 @@ def test_packets_that_are_no_pictures() -> None:
         assert _is_lost({n: p[i] for n, p in out.items()})
         assert "picture lost" in damage[i]
     assert out["lost"][9]
+    # The next frame that comes out says that the picture before it never will.
+    alone = _core.LibavProbe(info, broken, pictures, geometry)
+    assert alone.read([3], lp.mask("mv"))["lost"].all()
+    assert alone.stats()["packets_read"] <= 5
     assert not out["lost"][[0, 1, 2, 5]].any()
     for name in NAMES:
         np.testing.assert_array_equal(out[name][[0, 1, 2, 5]], good[name][[0, 1, 2, 5]])
