@@ -158,7 +158,6 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
   index_ = indexer->finish();
   refuse_empty(demuxer_->info(), index_);
   fill_missing_pts(index_, demuxer_->packet_dts());
-  if (index_.size() == 0) throw Error(ErrorKind::kCorrupt, nothing_to_see());
 
   PlaneMask planes = options_.planes;
   if (options_.rgb != RgbMode::kNone) planes |= mask_of(Plane::kRgb);
@@ -168,16 +167,6 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
 }
 
 VideoReader::~VideoReader() = default;
-
-std::string VideoReader::nothing_to_see() const {
-  std::string text = info().path + ": no picture of this " + info().codec + " stream can be shown";
-  if (!index_.pictures.empty()) {
-    return text + ": its edit list discards all " + std::to_string(index_.pictures.size());
-  }
-  text += ": none was found in its " + std::to_string(demuxer_->packet_count()) + " packets";
-  if (!index_.warnings.empty()) text += " (" + index_.warnings.front() + ")";
-  return text + "; the file is damaged, or parameter sets are missing";
-}
 
 BackendContext VideoReader::context() {
   return BackendContext{demuxer_->info(), index_, *demuxer_, options_.num_threads};

@@ -124,7 +124,6 @@ class VideoReader {
   Backend& libav();
   Source resolve(Plane plane);
   std::string why_not(Plane plane);
-  std::string nothing_to_see() const;
   std::string without_path(const std::string& message) const;
   void fill(std::span<const Request> requests, PlaneMask planes, Clip& clip);
   Plan plan_of(std::span<const int64_t> frames) const;

@@ -1,4 +1,4 @@
-"""Broken input gives good frames and a list of what was lost, or a typed error; never a crash."""
+"""More broken input: holes in every container, absurd sizes, one lost slice, a shrinking file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import random
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -36,7 +35,7 @@ def survives(data: bytes, backend: str) -> int:
             for clip in video.batches(16):
                 assert clip.mv.shape[0] == clip.qp.shape[0] == len(clip) == len(clip.lost)
                 good += int((~clip.lost).sum())
-            rows = [len(video) - 1, 0]
+            rows = [len(video) - 1, video.segments[-1].start]
             assert video.get_frames_at(rows).index.tolist() == rows
             assert all(isinstance(why, str) and why for why in video.stats.damage.values())
             return good
@@ -46,63 +45,17 @@ def survives(data: bytes, backend: str) -> int:
 
 @pytest.mark.parametrize("backend", ["auto", "libav"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_truncated_at_every_percent(kind: str, backend: str, encode: Encode) -> None:
-    data = encode(kind, *KINDS[kind], source=SMALL, frames=24).read_bytes()
-    good = [survives(data[: len(data) * cut // 100], backend) for cut in range(0, 101)]
-    assert good[0] == 0
-    assert good[-1] == survives(data, backend)
-    if kind in ("small.h264", "small.ts"):  # nothing at the end of the file is needed at its start
-        assert good[60] > 0
-
-
-@pytest.mark.parametrize("backend", ["auto", "libav"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_flipped_byte(kind: str, backend: str, encode: Encode) -> None:
+def test_holes(kind: str, backend: str, encode: Encode) -> None:
+    """Whole stretches of the file are zero, or hold what stands at its beginning."""
     whole = encode(kind, *KINDS[kind], source=SMALL, frames=24).read_bytes()
-    for seed in range(400 if LONG else 60):
-        rng = random.Random(seed)
-        data = bytearray(whole)
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        survives(bytes(data), backend)
-
-
-def test_holes(encode: Encode) -> None:
-    """Whole stretches of the file are zero, or moved to another place."""
-    whole = encode("small.mp4", *KINDS["small.mp4"], source=SMALL, frames=24).read_bytes()
-    for seed in range(200 if LONG else 40):
+    assert survives(whole, backend) >= 23
+    for seed in range(400 if LONG else 40):
         rng = random.Random(seed)
         data = bytearray(whole)
         at, size = rng.randrange(len(data)), rng.randrange(1, 600)
         piece = bytes(size) if seed % 2 else whole[: rng.randrange(1, size + 1)]
         data[at : at + len(piece)] = piece
-        survives(bytes(data), "auto")
-
-
-def good_frames_of_libavcodec(path: Path) -> int:
-    """Frames that come out without an error flag."""
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "SLICE"
-            return sum(not frame.is_corrupt for frame in container.decode(stream))
-    except (av.FFmpegError, IndexError):
-        return 0
-
-
-@pytest.mark.parametrize("backend", ["auto", "libav"])
-@pytest.mark.parametrize("group", ["damaged", "h264-parser-edge"])
-def test_real_damage(group: str, backend: str, data_dir: Path) -> None:
-    """At least the frames that ffmpeg decodes without an error flag; a typed error if none."""
-    for path in sorted((data_dir / group).iterdir()):
-        expected = good_frames_of_libavcodec(path)
-        try:
-            with cvdecode.VideoReader(path, ("mv", "qp"), backend=backend) as video:
-                good = sum(int((~clip.lost).sum()) for clip in video.batches(32))
-                rows = len(video)
-        except cvdecode.Error:
-            good = rows = 0
-        # PyAV does not show decode_error_flags, which make a row of the libav backend a lost one.
-        assert (rows if backend == "libav" else good) >= expected, path.name
+        survives(bytes(data), backend)
 
 
 def test_absurd_sizes(encode: Encode) -> None:
