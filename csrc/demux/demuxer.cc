@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "av/compat.h"
@@ -17,6 +19,14 @@ namespace {
 
 constexpr int kMaxErrorsInARow = 64;
 constexpr size_t kReadAhead = 1 << 18;
+
+// Formats that only name other files. Opening one fails in odd ways when that is refused.
+bool is_list(const AVInputFormat& format) {
+  static constexpr std::string_view kLists[] = {"hls", "dash", "concat",
+                                                "sdp", "imf",  "ffmetadata"};
+  return std::find(std::begin(kLists), std::end(kLists), std::string_view(format.name)) !=
+         std::end(kLists);
+}
 
 // One level of access only: the source we were given. A playlist or a reference movie could
 // otherwise make us read any file or address that its author likes.
@@ -59,7 +69,6 @@ const std::string& Demuxer::name() const { return source_ ? source_->name() : ur
 void Demuxer::open_format() {
   format_.reset();
   io_.reset();
-  nested_open_refused_ = false;
   AVFormatContext* format = avformat_alloc_context();
   if (format == nullptr) throw Error(ErrorKind::kMemory, name() + ": out of memory");
   av::FormatContextPtr owned(format);
@@ -79,16 +88,21 @@ void Demuxer::open_format() {
     }
     io_ = std::make_unique<IoContext>(source_, options_.interrupted);
     format->pb = io_->get();
+    format->flags |= AVFMT_FLAG_CUSTOM_IO;  // never closed by libavformat, failure included
     format->opaque = &nested_open_refused_;
     format->io_open = &refuse_nested_open;
   }
-  // On failure avformat_open_input frees the context itself.
-  format = owned.release();
-  dictionary = owned_dictionary.release();
-  int code = avformat_open_input(&format, url_.c_str(), input, &dictionary);
-  owned_dictionary.reset(dictionary);
-  owned.reset(format);
-  if (io_) io_->rethrow_pending();
+  int code = AVERROR(EPERM);
+  nested_open_refused_ = input != nullptr && is_list(*input);
+  if (!nested_open_refused_) {
+    // On failure avformat_open_input frees the context itself.
+    format = owned.release();
+    dictionary = owned_dictionary.release();
+    code = avformat_open_input(&format, url_.c_str(), input, &dictionary);
+    owned_dictionary.reset(dictionary);
+    owned.reset(format);
+    if (io_) io_->rethrow_pending();
+  }
   if (nested_open_refused_ && code < 0) {
     if (url_.empty()) {
       throw Error(ErrorKind::kUnsupported,
@@ -96,6 +110,7 @@ void Demuxer::open_format() {
                       input->name + "); open those files themselves");
     }
     source_.reset();  // a playlist at an address: libavformat fetches what it names
+    owned.reset();
     return open_format();
   }
   if (code < 0) {
@@ -210,6 +225,12 @@ void Demuxer::scan(const std::function<void(const Packet&)>& sink) {
   }
   scanned_ = true;
   av_packet_unref(packet_.get());
+  if (table_.size() == 0) {
+    throw Error(ErrorKind::kCorrupt, name() + ": stream " + std::to_string(info_.stream_index) +
+                                         " (" + info_.codec + ") holds no packet" +
+                                         (end_note_.empty() ? "" : " (" + end_note_ + ")") +
+                                         "; the file is truncated or was never finished");
+  }
   if (info_.start_time == kNoTimestamp && !info_.raw) info_.start_time = table_.first_pts();
   if (counters_.packets_unlocated == 0) {  // all packets can be read directly from now on
     format_.reset();
