@@ -49,8 +49,12 @@ ReaderOptions options_of(const std::vector<std::string>& planes, const std::stri
 std::unique_ptr<ReaderHandle> open_reader(const py::object& source,
                                           const std::vector<std::string>& planes,
                                           const std::string& rgb, const std::string& backend,
-                                          int num_threads, int stream_index, int64_t max_bytes) {
-  const ReaderOptions options = options_of(planes, rgb, backend, num_threads, max_bytes);
+                                          int num_threads, int stream_index, int64_t max_bytes,
+                                          const std::string& index_file,
+                                          const std::string& index_stamp) {
+  ReaderOptions options = options_of(planes, rgb, backend, num_threads, max_bytes);
+  options.index_file = index_file;
+  options.index_stamp = index_stamp;
   DemuxOptions demux;
   demux.stream_index = stream_index;
   std::unique_ptr<Demuxer> demuxer = open_demuxer(source, demux);
@@ -201,7 +205,7 @@ void register_reader(py::module_& m) {
   py::class_<ReaderHandle>(m, "Reader", "One opened video. Use cvdecode.VideoReader.")
       .def(py::init(&open_reader), py::arg("source"), py::arg("planes"), py::arg("rgb"),
            py::arg("backend"), py::arg("num_threads"), py::arg("stream_index"),
-           py::arg("max_bytes"))
+           py::arg("max_bytes"), py::arg("index_file"), py::arg("index_stamp"))
       .def("read", &read, py::arg("frames"), py::arg("batch"), py::arg("pool"),
            "Frames by presentation index: (batch, arrays by name, segment).")
       .def(

@@ -357,6 +357,31 @@ void Demuxer::read_through_libav(int64_t number) {
   bytes_.resize(bytes_.size() + AV_INPUT_BUFFER_PADDING_SIZE, 0);
 }
 
+void Demuxer::archive_scan(ArchiveWriter& out) {
+  table_.archive_fields(out);
+  out(end_note_);
+}
+
+void Demuxer::restore_scan(ArchiveReader& in) {
+  if (scanned_) throw Error(ErrorKind::kState, name() + ": scanned twice");
+  table_.archive_fields(in);
+  in(end_note_);
+  scanned_ = true;
+}
+
+std::string Demuxer::fingerprint() const {
+  if (source_ == nullptr) return "";
+  constexpr int64_t kEnd = 64 << 10;
+  std::vector<uint8_t> bytes(kEnd);
+  std::string text = std::to_string(source_->size());
+  for (const int64_t position : {int64_t{0}, std::max<int64_t>(0, source_->size() - kEnd)}) {
+    const size_t got = source_->read_at(position, bytes);
+    text += ',';
+    text += std::to_string(checksum_of({bytes.data(), got}));
+  }
+  return text;
+}
+
 std::vector<int64_t> Demuxer::packet_dts() const {
   std::vector<int64_t> dts(static_cast<size_t>(table_.size()));
   for (size_t i = 0; i < dts.size(); ++i) dts[i] = table_.entry(static_cast<int64_t>(i)).dts;

@@ -43,6 +43,12 @@ class Demuxer final : public PacketSource {
   // bytes (dropped frames of AVI) are left out.
   void scan(const std::function<void(const Packet&)>& sink);
   bool scanned() const { return scanned_; }
+  // The result of the scan, and such a result in place of a scan. Packets that are no longer what
+  // they were are found out when they are read.
+  void archive_scan(ArchiveWriter& out);
+  void restore_scan(ArchiveReader& in);
+  // Size and a hash of the first and last 64 KiB; "" where there is no random access.
+  std::string fingerprint() const;
 
   int64_t packet_count() const override { return table_.size(); }
   // The bytes are followed by at least AV_INPUT_BUFFER_PADDING_SIZE zero bytes (not part of the

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/archive.h"
 #include "base/packet.h"
 #include "demux/source.h"
 
@@ -42,6 +43,11 @@ class PacketTable {
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
   const Entry& entry(int64_t number) const { return entries_[static_cast<size_t>(number)]; }
+
+  template <class A>
+  void archive_fields(A& a) {
+    a(entries_), a(places_), a(extradata_);
+  }
 
   // An unknown place: the bytes can only be had from libavformat.
   void add(const Packet& packet, uint32_t checksum, const Place& place);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "frame/plane_names.h"
 #include "reader/memory.h"
+#include "reader/saved_index.h"
 
 namespace cvdecode {
 namespace {
@@ -123,41 +124,21 @@ VideoReader::Use::Use(VideoReader& reader) : reader_(reader) {
 
 VideoReader::Use::~Use() { reader_.user_.store(std::thread::id()); }
 
-namespace {
-
-// A video without a single frame is damage or no video, never an empty array.
-void refuse_empty(const StreamInfo& info, const FrameIndex& index) {
-  if (index.size() > 0) return;
-  std::string why = info.path + ": ";
-  if (info.codec.empty() || info.codec == "none") {
-    throw Error(ErrorKind::kCorrupt, why + "the " + info.container +
-                                         " container does not say which codec it holds; "
-                                         "the file is probably cut short: fetch or record it anew");
-  }
-  why += "no frame can be made out in its " + info.codec + " stream";
-  if (!index.pictures.empty()) {
-    why += ": the edit list discards all " + std::to_string(index.pictures.size()) + " pictures";
-  } else if (!index.warnings.empty()) {
-    why += ": " + index.warnings.front();
-  } else {
-    why += "; the file is probably cut short, or holds something else";
-  }
-  throw Error(ErrorKind::kCorrupt, why);
-}
-
-}  // namespace
-
 VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& options)
     : options_(options), demuxer_(std::move(demuxer)) {
   if (options_.num_threads < 1) {
     throw Error(ErrorKind::kInvalidArgument,
                 "num_threads is " + std::to_string(options_.num_threads) + "; give 1 or more");
   }
-  std::unique_ptr<Indexer> indexer = make_indexer(demuxer_->info(), &native_index_);
-  demuxer_->scan([&](const Packet& packet) { indexer->add_packet(packet); });
-  index_ = indexer->finish();
-  refuse_empty(demuxer_->info(), index_);
-  fill_missing_pts(index_, demuxer_->packet_dts());
+  const SavedIndex saved(options_.index_file, options_.index_stamp, *demuxer_);
+  if (!saved.load(*demuxer_, index_, native_index_)) {
+    std::unique_ptr<Indexer> indexer = make_indexer(demuxer_->info(), &native_index_);
+    demuxer_->scan([&](const Packet& packet) { indexer->add_packet(packet); });
+    index_ = indexer->finish();
+    fill_missing_pts(index_, demuxer_->packet_dts());
+    refuse_empty(demuxer_->info(), index_);
+    saved.store(*demuxer_, index_, native_index_.get());
+  }
 
   PlaneMask planes = options_.planes;
   if (options_.rgb != RgbMode::kNone) planes |= mask_of(Plane::kRgb);

@@ -31,8 +31,10 @@ struct ReaderOptions {
   PlaneMask planes = mask_of(Plane::kMv) | mask_of(Plane::kRef) | mask_of(Plane::kQp);
   RgbMode rgb = RgbMode::kNone;
   BackendChoice backend = BackendChoice::kAuto;
-  int num_threads = 1;    // >= 1
-  int64_t max_bytes = 0;  // refuse larger batches; 0 = half of the memory now free
+  int num_threads = 1;      // >= 1
+  int64_t max_bytes = 0;    // refuse larger batches; 0 = half of the memory now free
+  std::string index_file;   // keep the index here: taken when it fits the source, else made anew
+  std::string index_stamp;  // what else the index must fit: the file's modification time
 };
 
 // The result of one read(). Buffers of a Batch that is read into again are reused where they are

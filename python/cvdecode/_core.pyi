@@ -32,6 +32,8 @@ class Reader:
         num_threads: int,
         stream_index: int,
         max_bytes: int,
+        index_file: str,
+        index_stamp: str,
     ) -> None: ...
     def read(
         self, frames: npt.NDArray[np.int64], batch: Batch | None, pool: BufferPool | None

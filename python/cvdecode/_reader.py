@@ -197,6 +197,9 @@ class VideoReader:
             always come from libavcodec.
         num_threads: threads for one call; the result does not depend on it.
         stream_index: which stream of the file; None = the best video stream.
+        index_file: where to keep the index of this source. When the file holds the index of this
+            very source (same size, modification time, and first and last 64 KiB) and version, the
+            video opens without a scan; else it is scanned and the file is written. None = no file.
         max_bytes: a larger batch raises MemoryError before it is allocated; None = half of the
             memory that is free at the call.
 
@@ -217,6 +220,7 @@ class VideoReader:
         num_threads: int = 1,
         stream_index: int | None = None,
         *,
+        index_file: str | os.PathLike[str] | None = None,
         max_bytes: int | None = None,
     ) -> None:
         self._core: _core.Reader | None = None
@@ -229,6 +233,7 @@ class VideoReader:
             "stream_index": None
             if stream_index is None
             else _integer("stream_index", stream_index, 0),
+            "index_file": "" if index_file is None else os.path.abspath(index_file),
             "max_bytes": None if max_bytes is None else _integer("max_bytes", max_bytes, 1),
         }
         self._opening = _opening(source)
@@ -247,6 +252,8 @@ class VideoReader:
             num_threads=cast(int, options["num_threads"]),
             stream_index=-1 if stream is None else cast(int, stream),
             max_bytes=cast("int | None", options["max_bytes"]) or 0,
+            index_file=cast(str, options["index_file"]),
+            index_stamp=str(self._opening.stamp),
         )
         self._pid = os.getpid()
         self._last_stats: dict[str, Any] = {}

@@ -1,0 +1,18 @@
+// The index of a stream as bytes, so that it can be kept on disk.
+#pragma once
+
+#include <memory>
+
+#include "base/archive.h"
+#include "frame/frame_index.h"
+
+namespace cvdecode {
+
+struct NativeIndex;
+
+void archive_index(ArchiveWriter& out, const FrameIndex& index, const NativeIndex* native);
+// *native stays null for codecs that have none. Throws Error(kCorrupt).
+void archive_index(ArchiveReader& in, FrameIndex& index,
+                   std::shared_ptr<const NativeIndex>* native);
+
+}  // namespace cvdecode

@@ -1,0 +1,166 @@
+// Writes and reads plain structures as bytes, for indexes kept on disk. One description of a
+// structure serves both ways: `archive(a, value)` calls a(field) for each field.
+//
+// The bytes are of this build and this machine only; whoever keeps them puts a version and a
+// checksum in front.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace cvdecode {
+
+template <typename T>
+concept Flat = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>;
+
+class ArchiveWriter {
+ public:
+  template <Flat T>
+  void operator()(T& value) {
+    raw(&value, sizeof(T));
+  }
+  void operator()(std::string& value) { block(value.data(), value.size()); }
+  template <Flat T>
+  void operator()(std::vector<T>& value) {
+    block(value.data(), value.size() * sizeof(T));
+  }
+  template <typename T>
+  requires(!Flat<T>) void operator()(std::vector<T>& value) {
+    uint64_t count = value.size();
+    (*this)(count);
+    for (T& item : value) archive(*this, item);
+  }
+  void operator()(std::vector<std::string>& value) {
+    uint64_t count = value.size();
+    (*this)(count);
+    for (std::string& item : value) (*this)(item);
+  }
+  template <Flat T, size_t N>
+  void operator()(std::array<std::vector<T>, N>& value) {
+    for (auto& item : value) (*this)(item);
+  }
+  // Shared values are written once.
+  template <Flat T>
+  void operator()(std::shared_ptr<const T>& value) {
+    const auto [at, fresh] = seen_.emplace(value.get(), static_cast<uint32_t>(seen_.size()));
+    uint32_t number = value == nullptr ? UINT32_MAX : at->second;
+    (*this)(number);
+    if (value != nullptr && fresh) raw(value.get(), sizeof(T));
+  }
+  template <Flat K, Flat T>
+  void operator()(std::map<K, std::vector<T>>& value) {
+    uint64_t count = value.size();
+    (*this)(count);
+    for (auto& [key, item] : value) {
+      K copy = key;
+      (*this)(copy);
+      (*this)(item);
+    }
+  }
+  std::vector<uint8_t> take() { return std::move(bytes_); }
+
+ private:
+  void raw(const void* data, size_t size) {
+    const auto* from = static_cast<const uint8_t*>(data);
+    bytes_.insert(bytes_.end(), from, from + size);
+  }
+  void block(const void* data, size_t size) {
+    uint64_t count = size;
+    (*this)(count);
+    raw(data, size);
+  }
+  std::vector<uint8_t> bytes_;
+  std::map<const void*, uint32_t> seen_ = {{nullptr, UINT32_MAX}};
+};
+
+// Every read is bounded: bytes that end early or claim more than there is throw Error(kCorrupt).
+class ArchiveReader {
+ public:
+  explicit ArchiveReader(std::span<const uint8_t> bytes) : left_(bytes) {}
+
+  template <Flat T>
+  void operator()(T& value) {
+    std::memcpy(static_cast<void*>(&value), take(sizeof(T)).data(), sizeof(T));
+  }
+  void operator()(std::string& value) {
+    const std::span<const uint8_t> bytes = take(count());
+    value.assign(bytes.begin(), bytes.end());
+  }
+  template <Flat T>
+  void operator()(std::vector<T>& value) {
+    const std::span<const uint8_t> bytes = take(count());
+    if (bytes.size() % sizeof(T) != 0) fail();
+    value.resize(bytes.size() / sizeof(T));
+    if (!bytes.empty()) std::memcpy(static_cast<void*>(value.data()), bytes.data(), bytes.size());
+  }
+  template <typename T>
+  requires(!Flat<T>) void operator()(std::vector<T>& value) {
+    value.resize(count());
+    for (T& item : value) archive(*this, item);
+  }
+  void operator()(std::vector<std::string>& value) {
+    value.resize(count());
+    for (std::string& item : value) (*this)(item);
+  }
+  template <Flat T, size_t N>
+  void operator()(std::array<std::vector<T>, N>& value) {
+    for (auto& item : value) (*this)(item);
+  }
+  template <Flat T>
+  void operator()(std::shared_ptr<const T>& value) {
+    uint32_t number = 0;
+    (*this)(number);
+    if (number == UINT32_MAX) return value.reset();
+    const auto at = seen_.find(number);
+    if (at != seen_.end()) {
+      value = std::static_pointer_cast<const T>(at->second);
+      return;
+    }
+    auto fresh = std::make_shared<T>();
+    (*this)(*fresh);
+    value = fresh;
+    seen_[number] = value;
+  }
+  template <Flat K, Flat T>
+  void operator()(std::map<K, std::vector<T>>& value) {
+    for (uint64_t n = count(); n > 0; --n) {
+      K key{};
+      (*this)(key);
+      (*this)(value[key]);
+    }
+  }
+  bool done() const { return left_.empty(); }
+
+ private:
+  [[noreturn]] static void fail() {
+    throw Error(ErrorKind::kCorrupt, "the saved index is damaged");
+  }
+  // A count of things of at least one byte each.
+  size_t count() {
+    uint64_t n = 0;
+    (*this)(n);
+    if (n > left_.size()) fail();
+    return static_cast<size_t>(n);
+  }
+  std::span<const uint8_t> take(size_t size) {
+    if (size > left_.size()) fail();
+    const std::span<const uint8_t> bytes = left_.first(size);
+    left_ = left_.subspan(size);
+    return bytes;
+  }
+  std::span<const uint8_t> left_;
+  std::map<uint32_t, std::shared_ptr<const void>> seen_;
+};
+
+}  // namespace cvdecode

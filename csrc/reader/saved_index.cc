@@ -1,0 +1,91 @@
+#include "reader/saved_index.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "backend/index_archive.h"
+#include "base/error.h"
+
+namespace cvdecode {
+namespace {
+
+// To be raised whenever an indexer or a structure that it fills changes.
+constexpr const char* kVersion = "cvdecode index 1";
+
+uint64_t fnv1a(const std::vector<uint8_t>& bytes, size_t from) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t i = from; i < bytes.size(); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+  return hash;
+}
+
+}  // namespace
+
+SavedIndex::SavedIndex(std::string file, const std::string& stamp, const Demuxer& demuxer)
+    : file_(std::move(file)) {
+  if (file_.empty()) return;
+  const std::string content = demuxer.fingerprint();
+  if (content.empty()) {
+    file_.clear();
+    return;
+  }
+  // The library's version is not enough: a build with other structures must not read these bytes.
+  key_ = std::string(kVersion) + " " + CVDECODE_VERSION + " " + std::to_string(sizeof(Picture)) +
+         " stream " + std::to_string(demuxer.info().stream_index) + " content " + content +
+         " stamp " + stamp;
+}
+
+bool SavedIndex::load(Demuxer& demuxer, FrameIndex& index,
+                      std::shared_ptr<const NativeIndex>& native) const {
+  if (file_.empty()) return false;
+  std::ifstream stream(file_, std::ios::binary);
+  if (!stream) return false;
+  const std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(stream), {}};
+  uint64_t hash = 0;
+  if (bytes.size() < sizeof(hash)) return false;
+  std::memcpy(&hash, bytes.data(), sizeof(hash));
+  if (hash != fnv1a(bytes, sizeof(hash))) return false;
+  ArchiveReader in(std::span(bytes).subspan(sizeof(hash)));
+  std::string key;
+  in(key);
+  if (key != key_) return false;
+  // From here on the bytes are what store() wrote.
+  archive_index(in, index, &native);
+  demuxer.restore_scan(in);
+  return true;
+}
+
+void SavedIndex::store(Demuxer& demuxer, const FrameIndex& index, const NativeIndex* native) const {
+  if (file_.empty()) return;
+  ArchiveWriter out;
+  uint64_t hash = 0;
+  out(hash);
+  std::string key = key_;
+  out(key);
+  archive_index(out, index, native);
+  demuxer.archive_scan(out);
+  std::vector<uint8_t> bytes = out.take();
+  hash = fnv1a(bytes, sizeof(hash));
+  std::memcpy(bytes.data(), &hash, sizeof(hash));
+  const std::string part = file_ + ".part" + std::to_string(getpid());
+  {
+    std::ofstream stream(part, std::ios::binary | std::ios::trunc);
+    stream.write(reinterpret_cast<const char*>(bytes.data()),
+                 static_cast<std::streamsize>(bytes.size()));
+    stream.close();
+    if (stream && std::rename(part.c_str(), file_.c_str()) == 0) return;
+  }
+  const std::string why = std::strerror(errno);
+  unlink(part.c_str());
+  throw Error(ErrorKind::kIo, file_ + ": the index cannot be written (" + why +
+                                  "); name another index_file or leave it out");
+}
+
+}  // namespace cvdecode

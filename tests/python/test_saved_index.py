@@ -1,0 +1,126 @@
+"""An index kept in a file: the same answers without a scan, never those of another source."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Encode
+
+import cvdecode
+
+
+@pytest.fixture(scope="module")
+def path(encode: Encode) -> Path:
+    return encode(
+        "saved.mp4", "-c:v", "libx264", "-g", "12", "-bf", "3",
+        "-x264-params", "weightp=2:slices=2", frames=30,
+    )  # fmt: skip
+
+
+def open_with(path: Path, index: Path | None) -> cvdecode.VideoReader:
+    return cvdecode.VideoReader(path, planes=("mv", "ref", "qp"), index_file=index)
+
+
+def assert_same(a: cvdecode.VideoReader, b: cvdecode.VideoReader) -> None:
+    assert a.metadata == b.metadata
+    assert a.gops == b.gops
+    assert a.segments == b.segments
+    np.testing.assert_array_equal(a.pts, b.pts)
+    for segment in a.segments:
+        one = a.get_frames_in_range(segment.start, segment.stop)
+        two = b.get_frames_in_range(segment.start, segment.stop)
+        for name in one.planes:
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_opens_without_a_scan(path: Path, tmp_path: Path) -> None:
+    index = tmp_path / "saved.index"
+    with open_with(path, index):
+        pass
+    written = index.read_bytes()
+    assert written
+    with open_with(path, index) as warm, open_with(path, None) as cold:
+        assert_same(warm, cold)
+        warm.get_frames_at([17, 3])
+    assert index.read_bytes() == written, "a fitting index was written again"
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_the_index_is_read(path: Path, tmp_path: Path) -> None:
+    """A file whose middle was overwritten opens by its index, and the damage is found when read."""
+    copy = tmp_path / "copy.mp4"
+    shutil.copy(path, copy)
+    index = tmp_path / "copy.index"
+    stamp = copy.stat()
+    big = copy.read_bytes()
+    big = big + b"\0" * (1 << 18)  # so that the middle lies outside the hashed ends
+    copy.write_bytes(big)
+    os.utime(copy, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with open_with(copy, index) as video:
+        frames = len(video)
+    copy.write_bytes(big[: 1 << 16] + b"\xff" * (len(big) - (2 << 16)) + big[-(1 << 16) :])
+    os.utime(copy, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with open_with(copy, index) as video:
+        assert len(video) == frames, "the index was not used"
+
+
+@pytest.mark.parametrize("change", ["touched", "longer", "other"])
+def test_an_index_of_something_else_is_not_used(path: Path, tmp_path: Path, change: str) -> None:
+    copy = tmp_path / "copy.mp4"
+    shutil.copy(path, copy)
+    index = tmp_path / "copy.index"
+    with open_with(copy, index):
+        pass
+    before = index.read_bytes()
+    if change == "touched":
+        os.utime(copy, ns=(1, 1))
+    elif change == "longer":
+        copy.write_bytes(copy.read_bytes() + b"\0" * 8)
+    else:
+        data = bytearray(copy.read_bytes())
+        data[-1] ^= 1
+        stamp = copy.stat()
+        copy.write_bytes(data)
+        os.utime(copy, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with open_with(copy, index) as video, open_with(copy, None) as fresh:
+        assert_same(video, fresh)
+    assert index.read_bytes() != before
+
+
+def test_a_damaged_index_is_made_anew(path: Path, tmp_path: Path) -> None:
+    index = tmp_path / "saved.index"
+    with open_with(path, index):
+        pass
+    good = index.read_bytes()
+    for at in range(0, len(good), max(1, len(good) // 60)):
+        index.write_bytes(good[:at] + bytes([good[at] ^ 0x5A]) + good[at + 1 :])
+        with open_with(path, index) as video:
+            assert len(video) == 30
+        assert index.read_bytes() == good
+    for size in (0, 3, 8, len(good) // 2):
+        index.write_bytes(good[:size])
+        with open_with(path, index) as video:
+            assert len(video) == 30
+
+
+def test_a_folder_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(cvdecode.SourceError, match="index_file"):
+        open_with(path, tmp_path / "nowhere" / "saved.index")
+
+
+@pytest.mark.parametrize("name", ["h264/walk.mkv", "mpeg4/test.avi", "hevc/sample_h265.ts"])
+def test_on_real_clips(data_dir: Path, tmp_path: Path, name: str) -> None:
+    index = tmp_path / "index"
+    source = data_dir / name
+    planes = () if name.startswith("hevc") else ("mv", "qp")
+    with cvdecode.VideoReader(source, planes=planes, index_file=index) as video:
+        cold = video.pts
+    with cvdecode.VideoReader(source, planes=planes, index_file=index) as video:
+        np.testing.assert_array_equal(video.pts, cold)
+        if planes:
+            with cvdecode.VideoReader(source, planes=planes) as other:
+                assert_same(video, other)
