@@ -52,7 +52,7 @@ bool SavedIndex::load(Demuxer& demuxer, FrameIndex& index,
   if (bytes.size() < sizeof(hash)) return false;
   std::memcpy(&hash, bytes.data(), sizeof(hash));
   if (hash != fnv1a(bytes, sizeof(hash))) return false;
-  ArchiveReader in(std::span(bytes).subspan(sizeof(hash)));
+  ArchiveReader in{std::span<const uint8_t>(bytes).subspan(sizeof(hash))};
   std::string key;
   in(key);
   if (key != key_) return false;
