@@ -124,6 +124,30 @@ VideoReader::Use::Use(VideoReader& reader) : reader_(reader) {
 
 VideoReader::Use::~Use() { reader_.user_.store(std::thread::id()); }
 
+namespace {
+
+// A video without a single frame is damage or no video, never an empty array.
+void refuse_empty(const StreamInfo& info, const FrameIndex& index) {
+  if (index.size() > 0) return;
+  std::string why = info.path + ": ";
+  if (info.codec.empty() || info.codec == "none") {
+    throw Error(ErrorKind::kCorrupt, why + "the " + info.container +
+                                         " container does not say which codec it holds; "
+                                         "the file is probably cut short: fetch or record it anew");
+  }
+  why += "no frame can be made out in its " + info.codec + " stream";
+  if (!index.pictures.empty()) {
+    why += ": the edit list discards all " + std::to_string(index.pictures.size()) + " pictures";
+  } else if (!index.warnings.empty()) {
+    why += ": " + index.warnings.front();
+  } else {
+    why += "; the file is probably cut short, or holds something else";
+  }
+  throw Error(ErrorKind::kCorrupt, why);
+}
+
+}  // namespace
+
 VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& options)
     : options_(options), demuxer_(std::move(demuxer)) {
   if (options_.num_threads < 1) {
