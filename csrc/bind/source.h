@@ -14,8 +14,8 @@ namespace cvdecode::bind {
 // entry and released while libavformat works. Throws TypeError for anything else.
 std::unique_ptr<Demuxer> open_demuxer(const pybind11::object& source, DemuxOptions options);
 
-// For DemuxOptions::interrupted: throws the pending Python error, KeyboardInterrupt after Ctrl-C for
-// example; else false. Takes the GIL.
+// For DemuxOptions::interrupted: throws the pending Python error, KeyboardInterrupt after Ctrl-C
+// for example; else false. Takes the GIL.
 bool signal_pending();
 
 }  // namespace cvdecode::bind

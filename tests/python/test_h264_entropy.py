@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import streams
 from cvdecode import _core
 from oracles import reference

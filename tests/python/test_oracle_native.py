@@ -7,9 +7,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
-import handmade
 import numpy as np
 import pytest
+
+import handmade
 import streams
 from oracles import exporter, native, reference
 from oracles.compare import Report, compare

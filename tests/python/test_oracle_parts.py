@@ -6,9 +6,10 @@ import itertools
 import subprocess
 from pathlib import Path
 
-import handmade
 import numpy as np
 import pytest
+
+import handmade
 import streams
 from oracles import bits, exporter, reference
 from oracles._native import oracle_module
