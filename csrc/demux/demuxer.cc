@@ -178,7 +178,8 @@ Packet Demuxer::describe_libav_packet() const {
   Packet packet;
   packet.data = {packet_->data, static_cast<size_t>(packet_->size)};
   packet.number = table_.size();
-  packet.pts = packet_->pts;
+  // AVI has decode times only; the pts that libavformat makes of some of them are guesses.
+  packet.pts = info_.container == "avi" ? kNoTimestamp : packet_->pts;
   packet.dts = packet_->dts;
   packet.duration = std::max<int64_t>(packet_->duration, 0);
   packet.pos = packet_->pos;

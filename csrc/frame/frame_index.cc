@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -158,32 +159,24 @@ void fill_missing_pts(FrameIndex& index, const std::vector<int64_t>& packet_dts)
   if (slots.size() != index.pictures.size()) return;
   std::sort(slots.begin(), slots.end());
   const std::vector<int32_t> order = output_order(index);
-  const auto at = [&](size_t i) -> Picture& {
-    return index.pictures[static_cast<size_t>(order[i])];
-  };
-  // A program stream gives some pictures a pts of their own. Those stay, and tell how much later
-  // than its slot a picture is shown; the others follow their neighbours.
-  const auto own = [&](size_t i) {
-    return at(i).pts != kNoTimestamp &&
-           at(i).pts != packet_dts[static_cast<size_t>(at(i).first_packet)];
-  };
-  size_t first = 0;
-  while (first < order.size() && !own(first)) ++first;
-  if (first < order.size()) {
-    int64_t delay = at(first).pts - slots[first];
-    for (size_t i = 0; i < order.size(); ++i) {
-      if (at(i).pts == kNoTimestamp) {
-        at(i).pts = slots[i] + delay;
-      } else {
-        delay = at(i).pts - slots[i];
-      }
-    }
-    check_pts_order(index);
-    return;
+  // The times that are there show by how much presentation is later than decoding.
+  std::optional<int64_t> delay;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int64_t pts = index.pictures[static_cast<size_t>(order[i])].pts;
+    if (pts == kNoTimestamp) continue;
+    if (delay && *delay != pts - slots[i]) return;  // an uneven rate: no way to tell
+    delay = pts - slots[i];
   }
-  for (size_t i = 0; i < order.size(); ++i) at(i).pts = slots[i];
-  index.warnings.emplace_back(
-      "the container stores decode times only: pts are these, in presentation order");
+  int64_t filled = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    Picture& picture = index.pictures[static_cast<size_t>(order[i])];
+    if (picture.pts != kNoTimestamp) continue;
+    picture.pts = slots[i] + delay.value_or(0);
+    ++filled;
+  }
+  index.warnings.push_back(std::to_string(filled) + " of " + std::to_string(order.size()) +
+                           " pictures have no presentation time in the container; theirs follow "
+                           "from the decode times");
   check_pts_order(index);
 }
 

@@ -74,12 +74,12 @@ struct FrameIndex {
 void finish_index(FrameIndex& index, const std::vector<uint8_t>& discarded,
                   const std::vector<Geometry>& geometries);
 
-// For containers that store decode times only (AVI): where some picture has no pts, all pictures
-// get the packets' dts, sorted, in presentation order (a packed packet's second picture takes the
-// time of the placeholder packet that follows). Where some pictures have a pts that is not their
-// dts (program streams), those are kept and the others follow their neighbours. Does nothing when
-// the file has no times at all, or when times and pictures cannot be matched one to one. Call after
-// finish_index(); packet_dts[number] as in Packet::dts.
+// Gives a pts to pictures without one where the container stores decode times only (AVI), or leaves
+// some out: the packets' dts, sorted, are the times of the pictures in output order, but for a
+// constant delay that the known pts show (a packed packet's second picture takes the time of the
+// placeholder packet that follows). Does nothing when the file has no times at all, or when times
+// and pictures cannot be matched one to one. Call after finish_index(); packet_dts[number] as in
+// Packet::dts.
 void fill_missing_pts(FrameIndex& index, const std::vector<int64_t>& packet_dts);
 
 }  // namespace cvdecode
