@@ -54,6 +54,16 @@ const AVPacketSideData* find_side_data(const AVStream& stream, AVPacketSideDataT
   return nullptr;
 }
 
+// libavformat lets some values of a damaged header through that its enums do not have; looking at
+// those as enums would be undefined.
+template <typename E>
+int number_of(const E& value) {
+  static_assert(sizeof(E) == sizeof(int));
+  int number;
+  std::memcpy(&number, &value, sizeof(number));
+  return number;
+}
+
 // Elementary streams: libavformat invents their times from a frame rate.
 bool is_raw(const AVInputFormat& format) {
   static constexpr std::string_view kRaw[] = {"h264", "hevc", "vvc",       "evc",   "m4v",
@@ -211,12 +221,12 @@ StreamInfo describe_stream(AVFormatContext& format, int index, const std::string
   if (profile != nullptr) info.profile = profile;
   info.pixel_format = par.format;
   info.bits_per_coded_sample = par.bits_per_coded_sample;
-  info.field_order = par.field_order;
-  info.color_range = par.color_range;
-  info.color_primaries = par.color_primaries;
-  info.color_trc = par.color_trc;
-  info.color_space = par.color_space;
-  info.chroma_location = par.chroma_location;
+  info.field_order = number_of(par.field_order);
+  info.color_range = number_of(par.color_range);
+  info.color_primaries = number_of(par.color_primaries);
+  info.color_trc = number_of(par.color_trc);
+  info.color_space = number_of(par.color_space);
+  info.chroma_location = number_of(par.chroma_location);
   return info;
 }
 
