@@ -17,7 +17,7 @@ namespace {
 using namespace cvdecode;
 
 // Access units as libavcodec's own parser cuts them: libavcodec wants whole pictures per packet.
-class AccessUnits final : public PacketSource {
+class AccessUnits final : public fuzz::Stream {
  public:
   explicit AccessUnits(std::span<const uint8_t> input) {
     info_.path = "<fuzz>";
@@ -48,12 +48,22 @@ class AccessUnits final : public PacketSource {
     packet.number = number;
     return packet;
   }
-  const StreamInfo& info() const { return info_; }
+  const StreamInfo& info() const override { return info_; }
 
  private:
   StreamInfo info_;
   std::vector<std::vector<uint8_t>> packets_;
 };
+
+// Printed at the end of a run: a pair that never compares proves nothing.
+struct Counters {
+  int64_t inputs = 0;
+  int64_t pictures = 0;
+  ~Counters() {
+    std::fprintf(stderr, "pair: %lld inputs, %lld pictures compared\n",
+                 static_cast<long long>(inputs), static_cast<long long>(pictures));
+  }
+} counters;
 
 struct Rows {
   std::vector<Clip> clip;  // one frame each, by decode number
@@ -106,10 +116,7 @@ void compare(size_t number, const Clip& libav, const Clip& native) {
 
 void run(std::span<const uint8_t> input) {
   AccessUnits stream(input);
-  std::shared_ptr<const NativeIndex> native_index;
-  const auto indexer = make_indexer(stream.info(), &native_index);
-  for (int64_t i = 0; i < stream.packet_count(); ++i) indexer->add_packet(stream.read_packet(i));
-  const FrameIndex index = indexer->finish();
+  const auto [index, native_index] = fuzz::open_stream(stream);
   if (!fuzz::small_enough(index)) return;
   const BackendContext context{stream.info(), index, stream, 1};
   const auto native = make_native_backend(context, native_index);
@@ -127,6 +134,7 @@ void run(std::span<const uint8_t> input) {
       if (type[mb] == static_cast<uint8_t>(MbType::kLost)) return;
     }
     compare(i, theirs.clip[i], ours.clip[i]);
+    ++counters.pictures;
   }
 }
 
@@ -134,6 +142,7 @@ void run(std::span<const uint8_t> input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   av_log_set_level(AV_LOG_QUIET);
+  ++counters.inputs;
   try {
     run({data, size});
   } catch (const Error&) {

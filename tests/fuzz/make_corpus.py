@@ -20,7 +20,7 @@ def main(folder: Path) -> int:
     """One folder per target; returns the number of seeds."""
     seeds: list[tuple[str, bytes]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        made = streams.matrix(Path(temporary), frames=4) + streams.special(Path(temporary))
+        made = streams.matrix(Path(temporary), frames=4, size="48x32")
         seeds += [(s.name, s.path.read_bytes()) for s in made]
         for number in range(12):
             path = Path(temporary) / f"hand{number}.264"

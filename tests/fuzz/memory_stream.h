@@ -12,9 +12,14 @@
 
 namespace cvdecode::fuzz {
 
+class Stream : public PacketSource {
+ public:
+  virtual const StreamInfo& info() const = 0;
+};
+
 // The first byte of the input chooses the framing: bit 0 one packet for all or one per NAL, bits
 // 1..3 the length size of a length-prefixed container (0 = Annex B, 5..7 count as Annex B).
-class MemoryStream final : public PacketSource {
+class MemoryStream final : public Stream {
  public:
   explicit MemoryStream(std::span<const uint8_t> input) {
     const uint8_t choice = input.empty() ? 0 : input[0];
@@ -46,7 +51,7 @@ class MemoryStream final : public PacketSource {
     packet.number = number;
     return packet;
   }
-  const StreamInfo& info() const { return info_; }
+  const StreamInfo& info() const override { return info_; }
 
  private:
   StreamInfo info_;
@@ -55,9 +60,9 @@ class MemoryStream final : public PacketSource {
 
 // Pictures above this are not worth the time of a fuzz run.
 inline bool small_enough(const FrameIndex& index) {
-  if (index.pictures.size() > 64) return false;
+  if (index.pictures.size() > 16) return false;
   for (const Segment& s : index.segments) {
-    if (static_cast<int64_t>(s.geometry.coded_width) * s.geometry.coded_height > 512 * 512) {
+    if (static_cast<int64_t>(s.geometry.coded_width) * s.geometry.coded_height > 128 * 128) {
       return false;
     }
   }

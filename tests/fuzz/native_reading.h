@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "h264/stream_indexer.h"
 #include "memory_stream.h"
 
 namespace cvdecode::fuzz {
@@ -18,11 +19,11 @@ struct Opened {
   std::shared_ptr<const NativeIndex> native;
 };
 
-inline Opened open_stream(MemoryStream& stream) {
+inline Opened open_stream(Stream& stream) {
   Opened opened;
-  const auto indexer = make_indexer(stream.info(), &opened.native);
-  for (int64_t i = 0; i < stream.packet_count(); ++i) indexer->add_packet(stream.read_packet(i));
-  opened.index = indexer->finish();
+  h264::StreamIndexer indexer(stream.info());
+  for (int64_t i = 0; i < stream.packet_count(); ++i) indexer.add_packet(stream.read_packet(i));
+  opened.index = indexer.finish(&opened.native);
   return opened;
 }
 

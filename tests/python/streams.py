@@ -164,6 +164,7 @@ def encode_x264(
 
 
 def _encode_row(number: int, row: dict[str, str], folder: Path, frames: int) -> Stream:
+    """One row; the noise is seeded by its number."""
     width, height = map(int, row["size"].split("x"))
     params = {k: v for k, v in row.items() if k not in ("size", "content")}
     params |= {"min-keyint": "3", "scenecut": "40", "me": "umh", "subme": "9"}
@@ -175,11 +176,18 @@ def _encode_row(number: int, row: dict[str, str], folder: Path, frames: int) -> 
     return Stream(name, dict(row), path)
 
 
-def matrix(folder: Path, *, frames: int = 16, seeds: tuple[int, ...] = (1,)) -> list[Stream]:
-    """Encode the two pairwise arrays into folder, once for every seed (another covering each)."""
+def matrix(
+    folder: Path, *, frames: int = 16, seeds: tuple[int, ...] = (1,), size: str | None = None
+) -> list[Stream]:
+    """Encode the two pairwise arrays into folder, once for every seed (another covering each).
+
+    size overrides the sizes of the arrays: small seeds for the fuzz targets.
+    """
     rows: list[dict[str, str]] = []
     for seed in seeds:
         rows += pairwise(OPTIONS, seed) + pairwise(B_OPTIONS, seed)
+    if size is not None:
+        rows = [row | {"size": size} for row in rows]
     with ThreadPoolExecutor(2) as pool:
         return list(
             pool.map(lambda item: _encode_row(*item, folder, frames), list(enumerate(rows)))
