@@ -59,6 +59,12 @@ format: $(STAMPS)/dev  ## Format all sources in place
 bench: build $(STAMPS)/dev  ## Speed against the peers: JSON under bench/results and a table
 	$(PY) bench/python/run.py
 
+fuzz: build $(STAMPS)/dev  ## A million inputs for every fuzz target, under ASan and UBSan
+	$(PY) tests/fuzz/fuzzing.py
+
+conformance: build $(STAMPS)/dev  ## Every oracle over every shared clip: docs/conformance.md
+	$(PY) tests/conformance.py
+
 clean:  ## Remove everything that was built
 	rm -rf build .venv demo dist
 	find python -name '*.so' -delete

@@ -546,7 +546,7 @@ class Writer:
             else:
                 kinds = [
                     rng.choice([SLICE_I, SLICE_P, SLICE_B, SLICE_B, SLICE_P, SLICE_B])
-                    for _ in range(rng.randint(1, 3))
+                    for _ in range(rng.randint(1, min(3, self.r.width * self.r.height)))
                 ]
             info = {"frame_num": frame_num, "poc": poc, "idr": idr, "idr_pic_id": 0}
             info["nal_ref_idc"] = 2 if ref else 0
