@@ -66,4 +66,15 @@ void archive_index(ArchiveReader& in, FrameIndex& index,
   *native = fresh;
 }
 
+std::string index_layout() {
+  std::string text;
+  for (const size_t size :
+       {sizeof(Picture), sizeof(Segment), sizeof(Gop), sizeof(FrameIndex), sizeof(NativeIndex),
+        sizeof(h264::PictureEntry), sizeof(h264::SliceEntry), sizeof(h264::SliceHeader),
+        sizeof(h264::Sps), sizeof(h264::Pps), sizeof(h264::PredWeightTable)}) {
+    text += std::to_string(size) + ".";
+  }
+  return text;
+}
+
 }  // namespace cvdecode

@@ -98,7 +98,10 @@ py::dict info_of(const ReaderHandle& self) {
   d["height"] = info.height;
   d["time_base"] = py::make_tuple(info.time_base_num, info.time_base_den);
   d["frame_rate"] = py::make_tuple(info.frame_rate_num, info.frame_rate_den);
-  d["sar"] = py::make_tuple(info.sar_num, info.sar_den);
+  const FrameIndex& index = self.get().index();  // the container's word comes first
+  const bool told = info.sar_num > 0;
+  d["sar"] =
+      py::make_tuple(told ? info.sar_num : index.sar_num, told ? info.sar_den : index.sar_den);
   d["rotation"] = info.rotation;
   d["clean_aperture"] = py::make_tuple(info.clean_aperture[0], info.clean_aperture[1],
                                        info.clean_aperture[2], info.clean_aperture[3]);

@@ -37,9 +37,8 @@ SavedIndex::SavedIndex(std::string file, const std::string& stamp, const Demuxer
     return;
   }
   // The library's version is not enough: a build with other structures must not read these bytes.
-  key_ = std::string(kVersion) + " " + CVDECODE_VERSION + " " + std::to_string(sizeof(Picture)) +
-         " stream " + std::to_string(demuxer.info().stream_index) + " content " + content +
-         " stamp " + stamp;
+  key_ = std::string(kVersion) + " " + CVDECODE_VERSION + " " + index_layout() + " stream " +
+         std::to_string(demuxer.info().stream_index) + " content " + content + " stamp " + stamp;
 }
 
 bool SavedIndex::load(Demuxer& demuxer, FrameIndex& index,

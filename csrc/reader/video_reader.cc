@@ -160,6 +160,9 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
     demuxer_->scan([&](const Packet& packet) { indexer->add_packet(packet); });
     index_ = indexer->finish();
     fill_missing_pts(index_, demuxer_->packet_dts());
+    if (!demuxer_->end_note().empty()) {
+      index_.warnings.push_back("libavformat stopped early: " + demuxer_->end_note());
+    }
     refuse_empty(demuxer_->info(), index_);
     saved.store(*demuxer_, index_, native_index_.get());
   }

@@ -11,6 +11,7 @@ import pickle
 import shutil
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,14 @@ def test_probe(path: Path, whole: cvdecode.Clip) -> None:
     assert "bits" in meta.backends["libav"].why_not
     assert meta.duration_seconds == pytest.approx(48 / 25)
     assert meta.average_fps == pytest.approx(25)
+
+
+@pytest.mark.parametrize("name", ["sar.mp4", "sar.h264", "sar.ts"])
+def test_sample_aspect_ratio(name: str, encode: Encode) -> None:
+    """From the container, or from the bitstream where the container has no word for it."""
+    source = "testsrc2=size=64x48:rate=25,setsar=4/3"
+    path = encode(name, "-c:v", "libx264", "-pix_fmt", "yuv420p", source=source, frames=4)
+    assert cvdecode.probe(path).sar == Fraction(4, 3)
 
 
 def test_a_plane_that_nobody_has(encode: Encode) -> None:
