@@ -78,8 +78,9 @@ def main() -> None:
         if truth:
             real = np.concatenate(truth)
             print(
-                f"| {low if low == high else f'{low} to {high}'} | {real.size} | "
-                f"{psnr(np.concatenate(alone), real):.1f} | {psnr(np.concatenate(summed), real):.1f} |"
+                f"| {low if low == high else f'{low} to {high}'} | {real.size} "
+                f"| {psnr(np.concatenate(alone), real):.1f} "
+                f"| {psnr(np.concatenate(summed), real):.1f} |"
             )
 
 
