@@ -149,7 +149,8 @@ py::dict index_of(const ReaderHandle& self) {
 }
 
 py::dict stats_of(const ReaderHandle& self) {
-  const VideoReader& reader = self.get();
+  VideoReader& reader = self.get();
+  const VideoReader::Use use(reader);  // a read in another thread counts on
   const Stats stats = reader.stats();
   py::dict d;
   d["packets_read"] = stats.packets_read;
@@ -235,7 +236,11 @@ void register_reader(py::module_& m) {
           },
           py::arg("plane"), "\"native\" or \"libav\".")
       .def_property_readonly("backend_reason",
-                             [](const ReaderHandle& self) { return self.get().backend_reason(); })
+                             [](const ReaderHandle& self) {
+                               VideoReader& reader = self.get();
+                               const VideoReader::Use use(reader);
+                               return reader.backend_reason();
+                             })
       .def("close", &close, "Frees everything; waits for no other thread, but refuses instead.")
       .def(
           "abandon", [](ReaderHandle& self) { self.get().abandon(); },

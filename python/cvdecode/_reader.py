@@ -288,7 +288,15 @@ class VideoReader:
 
     def _check_stamp(self) -> None:
         name, stamp = self._opening.name, self._opening.stamp
-        if stamp is not None and _stamp(name) != stamp:
+        if stamp is None:
+            return
+        try:
+            now = _stamp(name)
+        except FileNotFoundError:
+            raise _core.SourceNotFound(
+                f"{name}: no such file any more; a reader in another process opens it anew"
+            ) from None
+        if now != stamp:
             raise _core.SourceError(
                 f"{name} has changed (size or modification time) since this reader opened it; "
                 "open it anew"
