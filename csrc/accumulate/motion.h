@@ -25,7 +25,7 @@ struct MotionView {
   const int16_t* mv = nullptr;
   const int32_t* ref_picture = nullptr;
   const uint8_t* mb_type = nullptr;  // may be null even when asked for: then `lost` decides
-  bool lost = false;                 // the whole picture
+  bool lost = false;                 // in whole or in part
   const int16_t* residual_y = nullptr;
   const int16_t* residual_uv = nullptr;
   const uint8_t* rgb = nullptr;

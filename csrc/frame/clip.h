@@ -18,7 +18,7 @@ struct Clip {
   int64_t frames = 0;  // T
   PlaneMask planes = 0;
   std::array<BufferPtr, kPlaneCount> buffers;  // null where the plane was not asked for
-  std::vector<uint8_t> lost;                   // (T,), 1 = damage took this row (see CONTRACT 3)
+  std::vector<uint8_t> lost;                   // (T,), 1 = damage took some or all of the row
 
   // Allocates every plane in the mask. Rows are zero; fill_lost() gives a row its "none" values.
   static Clip allocate(const Geometry& geometry, int64_t frames, PlaneMask planes);

@@ -439,7 +439,7 @@ void ParseRun::replay(Job& job) {
   }
 }
 
-std::string ParseRun::describe_damage(const Job& job, int* slices_lost, bool* whole) const {
+std::string ParseRun::describe_damage(const Job& job, int* slices_lost) const {
   const PictureSyntax& syntax = job.parsed->syntax;
   std::string text;
   const auto add = [&](const std::string& s) { text += (text.empty() ? "" : "; ") + s; };
@@ -466,15 +466,13 @@ std::string ParseRun::describe_damage(const Job& job, int* slices_lost, bool* wh
     add(std::to_string(job.parsed->lost_blocks) +
         " macroblocks lost because their direct prediction looks at something lost");
   }
-  *whole = covered - job.parsed->lost_blocks <= 0;
   return text;
 }
 
 void ParseRun::finish(Job& job) {
   int slices_lost = 0;
-  bool whole = false;
   ParsedPicture& p = *job.parsed;
-  const std::string damage = describe_damage(job, &slices_lost, &whole);
+  const std::string damage = describe_damage(job, &slices_lost);
   int covered = 0;
   for (const auto& s : p.syntax.slices) covered += s.damaged ? 0 : s.mb_count;
   if (covered < p.syntax.PicSizeInMbs()) {
@@ -486,7 +484,7 @@ void ParseRun::finish(Job& job) {
   if (!damage.empty() && state_.stats.damage.emplace(job.picture, damage).second) {
     state_.stats.slices_lost += slices_lost;
   }
-  if (whole && job.row >= 0) clip_.lost[static_cast<size_t>(job.row)] = 1;
+  if (!damage.empty() && job.row >= 0) clip_.lost[static_cast<size_t>(job.row)] = 1;
   if (intra_modes_ && job.row >= 0) keep = job.parsed;
   job.progress = Progress::kDone;
   release(job);

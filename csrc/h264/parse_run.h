@@ -88,7 +88,7 @@ class ParseRun {
   SliceTargets targets(Job& job) const;
   void finish(Job& job);
   void release(Job& job);
-  std::string describe_damage(const Job& job, int* slices_lost, bool* whole) const;
+  std::string describe_damage(const Job& job, int* slices_lost) const;
 
   ParserState& state_;
   const PlaneMask planes_;
