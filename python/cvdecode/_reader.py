@@ -30,7 +30,7 @@ _QP_SCALES = {
     "hevc": "QpY (0 to 51)",
     "mpeg4": "quantiser_scale of MPEG-4 part 2 (1 to 31)",
     "mpeg1video": "quantiser_scale (1 to 31)",
-    "mpeg2video": "quantiser_scale (1 to 112)",
+    "mpeg2video": "quantiser_scale_code (1 to 31)",
 }
 _NO_SEGMENT = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)
 """Of a stream without a frame."""
@@ -158,6 +158,13 @@ def _plane_names(planes: str | Iterable[str]) -> tuple[str, ...]:
         if name not in PLANES:
             raise ValueError(f"there is no plane {name!r}; the planes are {', '.join(PLANES)}")
     return names
+
+
+def _qp_scale(codec: str, bit_depth: int) -> str:
+    if codec == "h264" and bit_depth > 8:  # what libavcodec exports, 7.4.5
+        more = 6 * (bit_depth - 8)
+        return f"QP'_Y = QP_Y + {more} (0 to {51 + more})"
+    return _QP_SCALES.get(codec, "the codec's own")
 
 
 def _array(rows: range) -> npt.NDArray[np.int64]:
@@ -387,7 +394,7 @@ class VideoReader:
             "num_key_frames": self._index["key_frames"],
             "num_pictures": self._index["pictures"],
             "mv_unit": 4,
-            "qp_scale": _QP_SCALES.get(info["codec"], "the codec's own"),
+            "qp_scale": _qp_scale(info["codec"], first.bit_depth),
         }
 
     def _frames(self) -> dict[str, Array]:

@@ -122,3 +122,21 @@ def test_residuals_are_cropped_views(encode: Encode) -> None:
     tensor = clip.torch().residual_y
     assert tensor.data_ptr() == clip.residual_y.ctypes.data
     assert torch.equal(tensor, torch.from_numpy(clip.residual_y.copy()))
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "qp", "scale"),
+    [
+        ("mpeg2video", ["-qmin", "20", "-qmax", "20"], 20, "quantiser_scale_code (1 to 31)"),
+        ("mpeg4", ["-qmin", "7", "-qmax", "7"], 7, "quantiser_scale of MPEG-4 part 2 (1 to 31)"),
+        # libx264 counts -qp on QP'_Y, too: trace_headers shows a QP_Y of 8 here.
+        ("libx264", ["-qp", "20", "-pix_fmt", "yuv420p10le"], 20, "QP'_Y = QP_Y + 12 (0 to 63)"),
+    ],
+)
+def test_the_scale_of_qp_is_named(
+    encode: Encode, codec: str, options: list[str], qp: int, scale: str
+) -> None:
+    path = encode(f"scale-{codec}.mkv", "-c:v", codec, *options, "-bf", "0", frames=4)
+    with cvdecode.VideoReader(path, ("qp",)) as video:
+        assert video.metadata.qp_scale == scale
+        assert (video[1].qp == qp).all()
