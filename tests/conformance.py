@@ -44,7 +44,7 @@ def outcome(report: Report) -> str:
     excluded = [
         f"{n} {reason.removeprefix('excluded: ')}"
         for reason, n in report.counts.items()
-        if reason.startswith("excluded")
+        if reason.startswith("excluded") and n
     ]
     note = f" (left out: {', '.join(excluded)})" if excluded else ""
     return ("exact" if report.exact else f"**{report.counts['differences']} differences**") + note

@@ -86,6 +86,20 @@ class _Frames:
         return sum(map(len, self._waiting.values())) + sum(1 for _ in self._source)
 
 
+def _samples(
+    p: ParsedPicture,
+    f: reference.ReferenceFrame,
+    references: dict[int, reference.ReferenceFrame],
+    report: Report,
+) -> None:
+    r = reconstruct(p, f, references)
+    report.counts["samples"] += sum(plane.size for plane in r.planes)
+    if not r.exact:
+        report.add(f"picture {p.number}: {r.describe(p, f)}")
+    exact = (r.verdict == RECONSTRUCTED) & ~r.wrong.any(axis=0)
+    report.counts["macroblocks exact"] += int(exact.sum())
+
+
 def _qp(p: ParsedPicture, f: reference.ReferenceFrame, report: Report) -> None:
     if f.qp is None:
         report.add(f"picture {p.number}: libavcodec gave no QP")
@@ -155,8 +169,10 @@ def _direct(
 
 def _bits(p: ParsedPicture, packets: list[bytes], report: Report) -> None:
     for number, s in enumerate(p.slices):
-        if s.damaged:
+        if s.damaged or not (p.slice == number).any():
             continue
+        if (p.mb_type == LOST).any():
+            continue  # macroblocks whose direct prediction is lost count no bits
         nal = packets[s.packet][s.nal_offset : s.nal_offset + s.nal_size]
         payload, got = bits.rbsp(nal), bits.slice_sum(p, number)
         report.counts["slices"] += 1
@@ -184,11 +200,16 @@ def compare(
     max_pictures: int | None = None,
     keep_bytes: int = 1 << 30,
     plain_c: bool = False,
+    damaged: bool = False,
 ) -> Report:
     """Run every oracle over a stream.
 
     Excluded and counted: pictures that libavcodec did not give or calls damaged, and pictures
     whose references are not sure (gaps, damage).
+
+    damaged=True is for broken streams: pictures in which we lost a macroblock are left out too,
+    and samples are not compared, because libavcodec adds coefficients that a failed macroblock
+    left behind to the next picture, and wraps samples in lossless blocks that leave 0..255.
     """
     path = Path(path)
     report = Report(path)
@@ -202,8 +223,11 @@ def compare(
     known: dict[int, ParsedPicture] = {}
     places: list[tuple[int, int]] = []
     departed: set[int] = set()
+    clean: set[int] = set()
     count = debug.size if max_pictures is None else min(debug.size, max_pictures)
+    seen = 0
     for p in itertools.islice(native.pictures(debug), count):
+        seen += 1
         wanted = {n for s in p.slices for lst in s.ref_lists for n, _ in lst}
         for old in [n for n in known if n not in wanted and n < p.number - 40]:
             del known[old], done[old]
@@ -220,6 +244,9 @@ def compare(
         if not f.clean:
             report.counts["excluded: damaged by libavcodec's account"] += 1
             continue
+        if damaged and (p.mb_type == LOST).any():
+            report.counts["excluded: lost by our account"] += 1
+            continue
         if not p.references_sure:
             report.counts["excluded: references not sure"] += 1
             frames.drop(p.number)
@@ -233,19 +260,21 @@ def compare(
         report.counts["pictures"] += 1
         report.counts["macroblocks"] += p.mb_type.size
         report.mb_types.update(p.mb_type.reshape(-1).tolist())
-        r = reconstruct(p, f, frames.trusted(wanted))
-        report.counts["samples"] += sum(plane.size for plane in r.planes)
-        if not r.exact:
-            report.add(f"picture {p.number}: {r.describe(p, f)}")
-        report.counts["macroblocks exact"] += int(
-            ((r.verdict == RECONSTRUCTED) & ~r.wrong.any(axis=0)).sum()
-        )
         _qp(p, f, report)
+        clean.add(p.number)
+        if damaged:
+            if any(s.ref_lists[1] and s.ref_lists[1][0][0] not in clean for s in p.slices):
+                clean.discard(p.number)  # its direct blocks looked at something else
+                continue
+        else:
+            _samples(p, f, frames.trusted(wanted), report)
         _vectors(p, f, done[p.number], report)
         _types(p, f, done[p.number], report)
         p.residual_y = p.residual_y[:0]  # no later picture looks at it
         p.residual_uv = None
     _order(places, report)
-    if count == debug.size and (left := frames.left_over()):
-        report.add(f"libavcodec gave {left} frames more than the parser found pictures")
+    unread = count - seen
+    report.counts["excluded: nothing was read"] += unread
+    if count == debug.size and (left := frames.left_over()) > unread:
+        report.add(f"libavcodec gave {left} frames more, the parser could not read {unread}")
     return report

@@ -70,6 +70,8 @@ def _picture(number: int, d: dict[str, Any]) -> ParsedPicture:
 
 
 def pictures(debug: Any) -> Iterator[ParsedPicture]:
-    """All pictures of the stream in decode order."""
+    """The pictures of the stream in decode order, but for those of which nothing was read."""
     for number in range(debug.size):
-        yield _picture(number, debug.picture(number))
+        raw = debug.picture(number)
+        if "mb_type" in raw:
+            yield _picture(number, raw)
