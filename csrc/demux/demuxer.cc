@@ -40,7 +40,10 @@ int refuse_nested_open(AVFormatContext* format, AVIOContext** io, const char* ur
 }  // namespace
 
 Demuxer::Demuxer(ByteSourcePtr source, std::string url, const DemuxOptions& options)
-    : source_(std::move(source)), url_(std::move(url)), options_(options) {
+    : source_(std::move(source)),
+      url_(std::move(url)),
+      options_(options),
+      interrupt_(options.interrupted) {
   av::init_log();
   packet_ = av::make_packet();
 }
@@ -59,7 +62,8 @@ std::unique_ptr<Demuxer> Demuxer::open(const std::string& path_or_url,
     const bool scheme = path_or_url.rfind("file://", 0) == 0;
     return open(open_file_source(scheme ? path_or_url.substr(7) : path_or_url), options);
   }
-  std::unique_ptr<Demuxer> demuxer(new Demuxer(open_url_source(path_or_url), path_or_url, options));
+  std::unique_ptr<Demuxer> demuxer(
+      new Demuxer(open_url_source(path_or_url, options.interrupted), path_or_url, options));
   demuxer->open_format();
   return demuxer;
 }
@@ -91,6 +95,11 @@ void Demuxer::open_format() {
     format->flags |= AVFMT_FLAG_CUSTOM_IO;  // never closed by libavformat, failure included
     format->opaque = &nested_open_refused_;
     format->io_open = &refuse_nested_open;
+  } else {
+    format->interrupt_callback = {&Interrupt::ask, &interrupt_};
+    av_dict_set(&dictionary, "rw_timeout", kUrlTimeoutMicroseconds, 0);
+    owned_dictionary.release();
+    owned_dictionary.reset(dictionary);
   }
   int code = AVERROR(EPERM);
   nested_open_refused_ = input != nullptr && is_list(*input);
@@ -101,7 +110,7 @@ void Demuxer::open_format() {
     code = avformat_open_input(&format, url_.c_str(), input, &dictionary);
     owned_dictionary.reset(dictionary);
     owned.reset(format);
-    if (io_) io_->rethrow_pending();
+    rethrow_pending();
   }
   if (nested_open_refused_ && code < 0) {
     if (url_.empty()) {
@@ -125,15 +134,18 @@ void Demuxer::open_format() {
 
 void Demuxer::choose_stream() {
   probe_streams(*format_, name());
-  if (io_) {
-    io_->rethrow_pending();
-    io_->note_progress();
-  }
+  rethrow_pending();
+  if (io_) io_->note_progress();
   const int index = choose_video_stream(*format_, options_.stream_index, name());
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     format_->streams[i]->discard = static_cast<int>(i) == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
   }
   info_ = describe_stream(*format_, index, name());
+}
+
+void Demuxer::rethrow_pending() {
+  interrupt_.rethrow();
+  if (io_) io_->rethrow_pending();
 }
 
 bool Demuxer::next_packet() {

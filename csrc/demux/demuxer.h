@@ -90,14 +90,17 @@ class Demuxer final : public PacketSource {
   void fetch(int64_t offset, std::span<uint8_t> out, bool sequential);
   void read_through_libav(int64_t number);
   const std::string& name() const;
+  void rethrow_pending();
 
   ByteSourcePtr source_;  // null: libavformat reads url_ by itself
   std::string url_;
   DemuxOptions options_;
+  Interrupt interrupt_;  // for libavformat's own protocols; io_ asks by itself
   StreamInfo info_;
   std::unique_ptr<IoContext> io_;  // outlives format_, which points to it
   av::FormatContextPtr format_;
   av::PacketPtr packet_;
+  std::exception_ptr pending_;        // from ask_interrupted
   bool nested_open_refused_ = false;  // set by a callback of format_
 
   PacketTable table_;

@@ -193,20 +193,24 @@ struct AvioCloser {
 
 class UrlSource final : public CachedSource {
  public:
-  UrlSource(const std::string& url, AVIOContext* io, int64_t size)
-      : CachedSource(url, size), io_(io) {}
+  UrlSource(const std::string& url, std::unique_ptr<Interrupt> interrupt,
+            std::unique_ptr<AVIOContext, AvioCloser> io, int64_t size)
+      : CachedSource(url, size), interrupt_(std::move(interrupt)), io_(std::move(io)) {}
 
  protected:
   size_t read_uncached(int64_t position, std::span<uint8_t> out) override {
     const int64_t at = avio_seek(io_.get(), position, SEEK_SET);
+    interrupt_->rethrow();
     if (at < 0) throw av::make_error(static_cast<int>(at), name() + ": cannot seek");
     const int count = static_cast<int>(std::min<size_t>(out.size(), 1 << 20));
     const int got = avio_read(io_.get(), out.data(), count);
+    interrupt_->rethrow();
     if (got == AVERROR_EOF) return 0;
     return static_cast<size_t>(av::check(got, name() + ": cannot read"));
   }
 
  private:
+  std::unique_ptr<Interrupt> interrupt_;  // outlives io_, which points to it
   std::unique_ptr<AVIOContext, AvioCloser> io_;
 };
 
@@ -224,17 +228,36 @@ ByteSourcePtr make_callback_source(std::string name, int64_t size, ReadAt read_a
   return std::make_shared<CallbackSource>(std::move(name), size, std::move(read_at));
 }
 
-ByteSourcePtr open_url_source(const std::string& url) {
+int Interrupt::ask(void* self) {
+  auto* interrupt = static_cast<Interrupt*>(self);
+  if (interrupt->pending_) return 1;
+  try {
+    if (!interrupt->interrupted_ || !interrupt->interrupted_()) return 0;
+    throw Error(ErrorKind::kState, "interrupted while reading from an address");
+  } catch (...) {
+    interrupt->pending_ = std::current_exception();
+    return 1;
+  }
+}
+
+ByteSourcePtr open_url_source(const std::string& url, std::function<bool()> interrupted) {
   av::init_log();
+  auto interrupt = std::make_unique<Interrupt>(std::move(interrupted));
+  const AVIOInterruptCB callback = {&Interrupt::ask, interrupt.get()};
   AVIOContext* io = nullptr;
-  const int code = avio_open2(&io, url.c_str(), AVIO_FLAG_READ, nullptr, nullptr);
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "rw_timeout", kUrlTimeoutMicroseconds, 0);  // a silent server must not hang
+  const int code = avio_open2(&io, url.c_str(), AVIO_FLAG_READ, &callback, &options);
+  av_dict_free(&options);
+  interrupt->rethrow();
   // rtsp, for example, is a demuxer that opens its own connections, not a protocol.
   if (code == AVERROR_PROTOCOL_NOT_FOUND) return nullptr;
   av::check(code, "cannot open " + url);
   std::unique_ptr<AVIOContext, AvioCloser> owned(io);
   const int64_t size = avio_size(io);
+  interrupt->rethrow();
   if (size < 0 || (io->seekable & AVIO_SEEKABLE_NORMAL) == 0) return nullptr;
-  return std::make_shared<UrlSource>(url, owned.release(), size);
+  return std::make_shared<UrlSource>(url, std::move(interrupt), std::move(owned), size);
 }
 
 bool is_url(const std::string& text) {

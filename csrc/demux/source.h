@@ -4,10 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace cvdecode {
 
@@ -43,8 +45,26 @@ ByteSourcePtr make_callback_source(std::string name, int64_t size, ReadAt read_a
 
 // An address that libavformat's protocols can open and seek in (https with ranges, for example).
 // Null when the protocol has no random access (rtsp, a playlist, a pipe): then libavformat must
-// read it by itself. Throws Error(kNotFound, kIo, kUnsupported).
-ByteSourcePtr open_url_source(const std::string& url);
+// read it by itself. Throws Error(kNotFound, kIo, kUnsupported), and what `interrupted` throws.
+ByteSourcePtr open_url_source(const std::string& url, std::function<bool()> interrupted);
+
+// A question "shall work end?" for libavformat, which asks it while it waits for a server. What
+// the question throws cannot pass through C: it waits until rethrow(). Must stay at its address.
+class Interrupt {
+ public:
+  explicit Interrupt(std::function<bool()> interrupted) : interrupted_(std::move(interrupted)) {}
+  static int ask(void* self);
+  void rethrow() {
+    if (pending_) std::rethrow_exception(std::exchange(pending_, nullptr));
+  }
+
+ private:
+  std::function<bool()> interrupted_;  // may be empty
+  std::exception_ptr pending_;
+};
+
+// How long a server may stay silent, for libavformat's option rw_timeout.
+inline constexpr const char* kUrlTimeoutMicroseconds = "60000000";
 
 // True for "scheme://..." with a scheme of two letters or more; file:// counts as a path.
 bool is_url(const std::string& text);
