@@ -44,8 +44,8 @@ CONTAINERS = {
 def make(encode: Encode, name: str) -> Path:
     options = CONTAINERS[name]
     if "-c:a" in options:
-        return encode(name, *options, source=SOUND)
-    return encode(name, *options)
+        return encode("demux_" + name, *options, source=SOUND)
+    return encode("demux_" + name, *options)
 
 
 @pytest.fixture(scope="session", params=CONTAINERS)
@@ -279,7 +279,7 @@ def test_edit_list_of_a_stream_copy(encode: Encode, tmp_path: Path) -> None:
     """Packets before the cut are references still: discarded from the presentation, not lost."""
     from conftest import run_ffmpeg
 
-    path = encode("long.mp4", "-c:v", "libx264", "-g", "30", "-bf", "2", frames=100)
+    path = encode("demux_long.mp4", "-c:v", "libx264", "-g", "30", "-bf", "2", frames=100)
     cut = tmp_path / "cut.mp4"
     run_ffmpeg("-ss", "1.8", "-i", str(path), "-c", "copy", str(cut))
     demuxer = _core._Demuxer(cut)
@@ -363,7 +363,7 @@ def matroska(frames: list[bytes], extradata: bytes, encoding: bytes) -> bytes:
 
 def test_matroska_compressed_frames(encode: Encode) -> None:
     """Header stripping and zlib: the bytes are not in the file as they are."""
-    plain = scanned(encode("plain.avi", "-c:v", "mpeg4", "-g", "12", frames=30))
+    plain = scanned(encode("demux_plain.avi", "-c:v", "mpeg4", "-g", "12", frames=30))
     extradata = plain.info["extradata"]
     frames = [plain.read_packet(i)["data"] for i in range(30)]
     stripped = b"\0\0\1"
@@ -392,7 +392,7 @@ def test_matroska_compressed_frames(encode: Encode) -> None:
 
 def test_stream_index_chooses(encode: Encode) -> None:
     path = encode(
-        "two.mkv", "-map", "0:a", "-map", "0:v", "-map", "0:v", "-c:a", "mp2", "-c:v", "mpeg4",
+        "demux_two.mkv", "-map", "0:a", "-map", "0:v", "-map", "0:v", "-c:a", "mp2", "-c:v", "mpeg4",
         "-s:v:1", "80x48", source=SOUND,
     )  # fmt: skip
     assert scanned(path).info["width"] == 160
@@ -407,8 +407,10 @@ def test_new_extradata_is_kept_with_its_packet(encode: Encode, tmp_path: Path) -
     """FLV sends a second avcC when the encoder changes; both kinds of reading must know."""
     from conftest import run_ffmpeg
 
-    small = encode("small.flv", "-c:v", "libx264", "-s", "80x48", "-flvflags", "no_sequence_end")
-    large = encode("large.flv", "-c:v", "libx264", "-flvflags", "no_sequence_end")
+    small = encode(
+        "demux_small.flv", "-c:v", "libx264", "-s", "80x48", "-flvflags", "no_sequence_end"
+    )
+    large = encode("demux_large.flv", "-c:v", "libx264", "-flvflags", "no_sequence_end")
     run_ffmpeg("-i", str(small), "-c", "copy", str(tmp_path / "a.flv"))
     # FLV: 9 bytes of header and a zero PreviousTagSize, then tags that may simply follow.
     joined = tmp_path / "joined.flv"

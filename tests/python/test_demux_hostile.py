@@ -39,7 +39,7 @@ FILES = {
 
 @pytest.fixture(scope="session", params=FILES)
 def victim(request: pytest.FixtureRequest, encode: Encode) -> bytes:
-    path = encode(request.param, *FILES[request.param], source=SOUND, frames=24)
+    path = encode("hostile_" + request.param, *FILES[request.param], source=SOUND, frames=24)
     return path.read_bytes()
 
 
@@ -142,7 +142,7 @@ def test_no_video_at_all(tmp_path: Path, name: str, content: bytes) -> None:
 
 
 def test_audio_file(encode: Encode, tmp_path: Path) -> None:
-    wav = encode("tone.wav", source="sine=duration=1")
+    wav = encode("hostile_tone.wav", source="sine=duration=1")
     with pytest.raises(_core.UnsupportedStream, match=r"no video stream.*0: audio \(pcm_s16le\)"):
         _core._Demuxer(wav)
 
@@ -150,7 +150,10 @@ def test_audio_file(encode: Encode, tmp_path: Path) -> None:
 def test_cover_picture_is_no_video(encode: Encode, tmp_path: Path) -> None:
     from conftest import run_ffmpeg
 
-    cover, tone = encode("cover.png", frames=1), encode("tone.mp3", source="sine=duration=1")
+    cover, tone = (
+        encode("hostile_cover.png", frames=1),
+        encode("hostile_tone.mp3", source="sine=duration=1"),
+    )
     path = tmp_path / "song.mp3"
     run_ffmpeg("-i", str(tone), "-i", str(cover), "-map", "0:a", "-map", "1:v", "-c", "copy",
                "-disposition:v", "attached_pic", str(path))  # fmt: skip
@@ -160,7 +163,7 @@ def test_cover_picture_is_no_video(encode: Encode, tmp_path: Path) -> None:
 
 
 def test_playlist_may_not_open_other_files(encode: Encode, tmp_path: Path) -> None:
-    segment = encode("small.ts", *FILES["small.ts"], source=SOUND, frames=24)
+    segment = encode("hostile_small.ts", *FILES["small.ts"], source=SOUND, frames=24)
     text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{segment}\n#EXT-X-ENDLIST\n"
     path = tmp_path / "list.mp4"
     path.write_text(text)
@@ -171,7 +174,9 @@ def test_playlist_may_not_open_other_files(encode: Encode, tmp_path: Path) -> No
 
 def test_table_of_a_billion_samples(encode: Encode) -> None:
     """A sample table that claims more than the file can hold is refused, in bounded memory."""
-    data = bytearray(encode("small.mp4", *FILES["small.mp4"], source=SOUND, frames=24).read_bytes())
+    data = bytearray(
+        encode("hostile_small.mp4", *FILES["small.mp4"], source=SOUND, frames=24).read_bytes()
+    )
     at = data.index(b"stsz")
     # stsz: version and flags, sample_size, sample_count
     data[at + 8 : at + 16] = struct.pack(">II", 1, 200_000_000)
@@ -194,7 +199,7 @@ def test_table_of_a_billion_samples(encode: Encode) -> None:
 
 def test_file_that_changes_meanwhile(encode: Encode, tmp_path: Path) -> None:
     path = tmp_path / "changes.mp4"
-    data = encode("small.mp4", *FILES["small.mp4"], source=SOUND, frames=24).read_bytes()
+    data = encode("hostile_small.mp4", *FILES["small.mp4"], source=SOUND, frames=24).read_bytes()
     path.write_bytes(data)
     demuxer = _core._Demuxer(path)
     demuxer.scan()
@@ -210,7 +215,9 @@ def test_file_that_changes_meanwhile(encode: Encode, tmp_path: Path) -> None:
 
 
 def test_movie_that_was_never_finished(encode: Encode) -> None:
-    data = encode("fragments.mp4", *FILES["fragments.mp4"], source=SOUND, frames=24).read_bytes()
+    data = encode(
+        "hostile_fragments.mp4", *FILES["fragments.mp4"], source=SOUND, frames=24
+    ).read_bytes()
     with pytest.raises(_core.CorruptStream, match=r"holds no packet.*truncated"):
         _core._Demuxer(data[: data.index(b"moof") - 4]).scan()
 
@@ -228,7 +235,7 @@ def test_wrong_use() -> None:
 
 
 def test_no_growth_over_many_openings(encode: Encode) -> None:
-    path = encode("small.mp4", *FILES["small.mp4"], source=SOUND, frames=24)
+    path = encode("hostile_small.mp4", *FILES["small.mp4"], source=SOUND, frames=24)
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -121,7 +121,7 @@ def test_real_clips(data_dir: Path) -> None:
 
 @pytest.fixture(scope="session", params=MATRIX)
 def stream(request: pytest.FixtureRequest, encode: Encode) -> Path:
-    return encode(request.param, *MATRIX[request.param])
+    return encode("index_" + request.param, *MATRIX[request.param])
 
 
 def test_matrix_equals_ffprobe(stream: Path) -> None:
@@ -175,10 +175,10 @@ def test_decoding_from_decode_start_is_exact(stream: Path) -> None:
 
 
 def test_open_and_closed_gops(encode: Encode) -> None:
-    closed = indexed(encode("closed.mkv", *MATRIX["closed.mkv"]))
+    closed = indexed(encode("index_closed.mkv", *MATRIX["closed.mkv"]))
     assert [g[3] for g in closed["gops"]] == [True] * len(closed["gops"])
     assert all(p["is_idr"] for p in closed["pictures"] if p["type"] == "I")
-    opened = indexed(encode("open.mkv", *MATRIX["open.mkv"]))
+    opened = indexed(encode("index_open.mkv", *MATRIX["open.mkv"]))
     assert [g[3] for g in opened["gops"]] == [True] + [False] * (len(opened["gops"]) - 1)
     pictures = opened["pictures"]
     for (begin, _, _, _), (before, _, _, _) in zip(
@@ -191,11 +191,11 @@ def test_open_and_closed_gops(encode: Encode) -> None:
 
 
 def test_interlaced_tools_are_seen(encode: Encode) -> None:
-    index = indexed(encode("interlaced.mkv", *MATRIX["interlaced.mkv"]))
+    index = indexed(encode("index_interlaced.mkv", *MATRIX["interlaced.mkv"]))
     assert all(p["field_coded"] for p in index["pictures"])
     # 6.3.3: with fields, the height in macroblocks is even: 112 lines are coded as 128.
     assert index["segments"] == [(0, 48, (176, 128, 0, 0, 0, 16, 1, 8))]
-    plain = indexed(encode("open.mkv", *MATRIX["open.mkv"]))
+    plain = indexed(encode("index_open.mkv", *MATRIX["open.mkv"]))
     assert not any(p["field_coded"] for p in plain["pictures"])
 
 
@@ -273,8 +273,8 @@ def test_temporal_reference_wraps(tmp_path: Path) -> None:
 
 
 def test_segments_of_two_sizes(encode: Encode, tmp_path: Path) -> None:
-    small = encode("small.m2v", "-c:v", "mpeg2video", "-s", "80x48", "-bf", "2", frames=20)
-    large = encode("large.m2v", "-c:v", "mpeg2video", "-s", "100x70", "-bf", "2", frames=20)
+    small = encode("index_small.m2v", "-c:v", "mpeg2video", "-s", "80x48", "-bf", "2", frames=20)
+    large = encode("index_large.m2v", "-c:v", "mpeg2video", "-s", "100x70", "-bf", "2", frames=20)
     path = tmp_path / "two_sizes.m2v"
     path.write_bytes(small.read_bytes() + large.read_bytes() + small.read_bytes())
     index = indexed(path)
@@ -302,7 +302,7 @@ def empty_vop(packet: bytes, ticks_later: int = 0) -> bytes:
 def packed(encode: Encode, tmp_path: Path) -> Callable[..., Path]:
     """An AVI of packed B-VOPs, as DivX wrote them, made from a plain stream's VOPs."""
     av = pytest.importorskip("av")
-    plain = encode("plain.avi", "-c:v", "mpeg4", "-bf", "1", "-g", "12", frames=24)
+    plain = encode("index_plain.avi", "-c:v", "mpeg4", "-bf", "1", "-g", "12", frames=24)
 
     def make(placeholder: Callable[[bytes], bytes], drop_last: bool = False) -> Path:
         with av.open(str(plain)) as container:
@@ -333,7 +333,7 @@ def packed(encode: Encode, tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_packed_b_vops(packed: Callable[..., Path], encode: Encode) -> None:
-    plain = encode("plain.avi", "-c:v", "mpeg4", "-bf", "1", "-g", "12", frames=24)
+    plain = encode("index_plain.avi", "-c:v", "mpeg4", "-bf", "1", "-g", "12", frames=24)
     expected = [kind for kind, _ in probed(plain, 0).frames]
     index = indexed(packed(empty_vop))
     assert [f[0] for f in presented(index)] == expected
@@ -362,7 +362,7 @@ def test_n_vop_with_a_time_of_its_own_is_a_frame(packed: Callable[..., Path]) ->
 def test_duplicate_times_are_reported_not_followed(encode: Encode, tmp_path: Path) -> None:
     """pts that contradict the output order change nothing but a flag and a warning."""
     av = pytest.importorskip("av")
-    plain = encode("b.mp4", *MATRIX["b.mp4"])
+    plain = encode("index_b.mp4", *MATRIX["b.mp4"])
     path = tmp_path / "times.mkv"
     with av.open(str(plain)) as source, av.open(str(path), "w") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
@@ -380,7 +380,7 @@ def test_duplicate_times_are_reported_not_followed(encode: Encode, tmp_path: Pat
 def test_decode_start_matters(encode: Encode) -> None:
     """The check above can fail: the leading B-pictures are not exact from their own GOP's I."""
     av = pytest.importorskip("av")
-    path = encode("open.mkv", *MATRIX["open.mkv"])
+    path = encode("index_open.mkv", *MATRIX["open.mkv"])
     index = indexed(path)
     pictures = index["pictures"]
     number = next(n for n, p in enumerate(pictures) if p["type"] == "B" and p["decode_start"] == 0
