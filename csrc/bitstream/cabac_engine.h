@@ -53,28 +53,30 @@ constexpr uint8_t initial_state(int m, int n, int qp) {
 
 // codIOffset stands in the top nine bits of a 64-bit window and the bits that follow it in the
 // stream stand below, so renormalisation is one shift and a refill comes about every 50 bits.
-// Reads past the end give zeros; the caller compares position() with the end once in a while and
-// bounds its own loops. Hot loops work on a copy: contexts are bytes, which may alias everything.
+//
+// The bytes must be followed by CabacEngine::kPadding bytes that may be read. Reads past the end
+// repeat them and make position() larger than the data: the caller compares once in a while and
+// bounds its own loops. Hot loops work on a copy of the engine, which then lives in registers:
+// contexts are bytes, and a store to a byte may alias everything.
 class CabacEngine {
  public:
+  static constexpr size_t kPadding = 8;
+
   CabacEngine() = default;
 
   // 9.3.1.2: reads the first nine bits at the given byte of an RBSP.
   void start(std::span<const uint8_t> rbsp, int64_t first_byte) {
     begin_ = rbsp.data();
-    end_ = begin_ + rbsp.size();
-    const int64_t size = static_cast<int64_t>(rbsp.size());
-    const int64_t inside = first_byte < size ? first_byte : size;
-    next_ = begin_ + inside;
-    padding_ = (first_byte - inside) * 8;
+    size_ = static_cast<int64_t>(rbsp.size());
+    next_ = first_byte;
     range_ = 510;
     value_ = 0;
     avail_ = -9;
     refill();
   }
 
-  // 9.3.3.2.1 DecodeDecision.
-  int decision(uint8_t& state) {
+  // DecodeDecision (9.3.3.2.1).
+  [[gnu::always_inline]] int decision(uint8_t& state) {
     const uint32_t s = state;
     const cabac::StateRow& row = cabac::kStateRows[s];
     // qCodIRangeIdx = (codIRange >> 6) & 3 picks a byte of range_lps.
@@ -96,8 +98,8 @@ class CabacEngine {
     return static_cast<int>((s & 1) ^ 1);
   }
 
-  // 9.3.3.2.3 DecodeBypass.
-  int bypass() {
+  // DecodeBypass (9.3.3.2.3).
+  [[gnu::always_inline]] int bypass() {
     const uint64_t half = static_cast<uint64_t>(range_) << (kWindowShift - 1);
     const uint64_t take = value_ >= half ? ~uint64_t{0} : 0;
     value_ -= half & take;
@@ -117,51 +119,35 @@ class CabacEngine {
   }
 
   // Bits of the RBSP read so far: the nine of start() and one per read_bits(1) of 9.3.3.2.
-  int64_t position() const { return (next_ - begin_) * 8 + padding_ - avail_; }
-  bool overrun() const { return position() > (end_ - begin_) * 8; }
+  int64_t position() const { return next_ * 8 - avail_; }
+  bool overrun() const { return position() > size_ * 8; }
 
  private:
   static constexpr int kWindowShift = 55;  // 64 - 9
   static constexpr int kMinimum = 8;       // more than any one step shifts in
 
-  void shift_in(int shift) {
+  [[gnu::always_inline]] void shift_in(int shift) {
     value_ <<= shift;
     avail_ -= shift;
     if (avail_ < kMinimum) [[unlikely]]
       refill();
   }
 
-  void refill() {
-    const int held = 9 + avail_;  // real bits in value_; below them only early bits of *next_
-    if (end_ - next_ >= 8) [[likely]] {
-      value_ |= load_be64(next_) >> held;
-      const int bytes = (64 - held) >> 3;
-      next_ += bytes;
-      avail_ += 8 * bytes;
-    } else {
-      refill_at_end();
-    }
+  // Real bits in value_ are the top 9 + avail_; below them stand early bits of the next byte.
+  [[gnu::always_inline]] void refill() {
+    const int held = 9 + avail_;
+    value_ |= load_be64(begin_ + (next_ < size_ ? next_ : size_)) >> held;
+    const int bytes = (64 - held) >> 3;
+    next_ += bytes;
+    avail_ += 8 * bytes;
   }
 
-  // Fewer than eight bytes are left: byte by byte, then zeros.
-  void refill_at_end() {
-    while (avail_ + 9 <= 56) {
-      if (next_ < end_) {
-        value_ |= static_cast<uint64_t>(*next_++) << (56 - (9 + avail_));
-      } else {
-        padding_ += 8;
-      }
-      avail_ += 8;
-    }
-  }
-
-  uint64_t value_ = 0;             // codIOffset << 55 | bits to come
-  uint32_t range_ = 0;             // codIRange, 256..510 between bins
-  int avail_ = 0;                  // bits to come that are in value_ already
-  const uint8_t* next_ = nullptr;  // first byte not counted in avail_
+  uint64_t value_ = 0;  // codIOffset << 55 | bits to come
+  uint32_t range_ = 0;  // codIRange, 256..510 between bins
+  int avail_ = 0;       // bits to come that are in value_ already
+  int64_t next_ = 0;    // first byte not counted in avail_
   const uint8_t* begin_ = nullptr;
-  const uint8_t* end_ = nullptr;
-  int64_t padding_ = 0;  // zero bits handed out beyond the end
+  int64_t size_ = 0;
 };
 
 }  // namespace cvdecode

@@ -76,14 +76,23 @@ constexpr RefBoard ref_right(RefBoard b) { return static_cast<RefBoard>(b >> 2 &
 
 // Absolute vector differences of one 4x4 block, clipped to 127: x in the low byte, y in the high.
 using AbsMvd = uint16_t;
+// Those of the four blocks along an edge, the first in the lowest bits.
+using AbsMvd4 = uint64_t;
+constexpr AbsMvd4 all_four(AbsMvd mvd) { return mvd * UINT64_C(0x0001000100010001); }
+constexpr AbsMvd4 two_and_two(AbsMvd a, AbsMvd b) {
+  return a * UINT64_C(0x00010001) | b * UINT64_C(0x00010001) << 32;
+}
+constexpr AbsMvd mvd_of(AbsMvd4 edge, int block) {
+  return static_cast<AbsMvd>(edge >> (16 * block));
+}
 
 struct CabacEdge {
-  BlockBoard blocks;                         // where the neighbour looks for them
-  std::array<std::array<AbsMvd, 4>, 2> mvd;  // [list][block along the edge]
-  std::array<RefBoard, 2> ref;               // [list], where the neighbour looks for them
-  uint8_t coded_block_pattern;               // 0x2f for I_PCM
-  uint8_t dc;                                // coded_block_flag of the DC blocks: Y, Cb, Cr
-  uint8_t flags;                             // MbContextFlag
+  BlockBoard blocks;            // where the neighbour looks for them
+  std::array<AbsMvd4, 2> mvd;   // [list]
+  std::array<RefBoard, 2> ref;  // [list], where the neighbour looks for them
+  uint8_t coded_block_pattern;  // 0x2f for I_PCM
+  uint8_t dc;                   // coded_block_flag of the DC blocks: Y, Cb, Cr
+  uint8_t flags;                // MbContextFlag
 };
 
 // 9.3.3.1.1.4: luma bits of an unavailable macroblock count as set, chroma as not.

@@ -36,9 +36,9 @@ inline constexpr std::array<int, 6> kMaxNumCoeff = {16, 15, 16, 4, 15, 64};
 
 // Gives (idx, level) pairs to the sink, highest idx first, idx counting from 0 in each block.
 template <int kCat, class Cover, class Sink>
-inline int residual_block_cabac(CabacEngine& shared, ResidualContexts& contexts, Sink&& sink) {
+[[gnu::always_inline]] inline int residual_block_cabac(CabacEngine& engine,
+                                                       ResidualContexts& contexts, Sink&& sink) {
   constexpr int kLast = kMaxNumCoeff[kCat] - 1;
-  CabacEngine engine = shared;
   std::array<uint8_t, kLast + 1> significant;  // idx of the coefficients found
   int count = 0;
   int i = 0;
@@ -83,7 +83,6 @@ inline int residual_block_cabac(CabacEngine& shared, ResidualContexts& contexts,
     const int sign = -engine.bypass();
     sink(significant[static_cast<size_t>(n)], (magnitude ^ sign) - sign);
   }
-  shared = engine;
   return count;
 }
 

@@ -5,8 +5,8 @@
 #include <bit>
 #include <cstdint>
 
-#include "bitstream/bit_reader.h"
 #include "h264/cavlc_lookup.h"
+#include "h264/cavlc_reader.h"
 #include "h264/slice_data_coverage.h"
 #include "h264/slice_data_damage.h"
 
@@ -14,7 +14,8 @@ namespace cvdecode::h264 {
 
 // One level after the trailing ones (9.2.2.1).
 template <class Cover>
-inline int cavlc_level(BitReader& reader, int& suffixLength, bool first, bool fewer_than_3_ones) {
+[[gnu::always_inline]] inline int cavlc_level(CavlcReader& reader, int& suffixLength, bool first,
+                                              bool fewer_than_3_ones) {
   reader.refill();
   const int level_prefix = std::countl_zero(reader.cache());
   // 7.4.5.3.2 ends at 15 for the usual profiles; 25 is more than any level of 16 bits needs.
@@ -56,8 +57,8 @@ inline int cavlc_level(BitReader& reader, int& suffixLength, bool first, bool fe
 // Reads one block of at most kMaxNumCoeff levels and gives (idx, level) pairs to the sink, idx
 // counting from 0. Returns total_coeff.
 template <int kMaxNumCoeff, class Cover, class Sink>
-inline int residual_block_cavlc(BitReader& stream, int token_class, Sink&& sink) {
-  BitReader reader = stream;
+[[gnu::always_inline]] inline int residual_block_cavlc(CavlcReader& reader, int token_class,
+                                                       Sink&& sink) {
   reader.refill();
   const CoeffToken token =
       cavlc::coeff_token(token_class, static_cast<uint32_t>(reader.cache() >> 48));
@@ -66,10 +67,7 @@ inline int residual_block_cavlc(BitReader& stream, int token_class, Sink&& sink)
   Cover::hit(false, Branch::kCoeffToken, token_class);
   Cover::hit(false, Branch::kTotalCoeff4x4, token.total_coeff);
   const int total = token.total_coeff;
-  if (total == 0) {
-    stream = reader;
-    return 0;
-  }
+  if (total == 0) return 0;
   if (total > kMaxNumCoeff) damage("coeff_token");
 
   std::array<int, 16> level;
@@ -100,8 +98,6 @@ inline int residual_block_cavlc(BitReader& stream, int token_class, Sink&& sink)
   }
   Cover::hit(false, kMaxNumCoeff == 4 ? Branch::kTotalZerosChromaDc : Branch::kTotalZeros,
              total < kMaxNumCoeff ? total : 0);
-  // At most 14 codes of 11 bits; the sum of the runs is at most 15, so 56 bits hold them all but
-  // in the worst case: refill half way.
   int idx = total + zerosLeft - 1;
   for (int i = 0; i < total; ++i) {
     sink(idx, level[static_cast<size_t>(i)]);
@@ -116,7 +112,6 @@ inline int residual_block_cavlc(BitReader& stream, int token_class, Sink&& sink)
       zerosLeft -= code.value;
     }
   }
-  stream = reader;
   return total;
 }
 

@@ -87,7 +87,8 @@ class SliceDecoder {
   SliceDecoder(SliceDecoder&&) noexcept;
   SliceDecoder& operator=(SliceDecoder&&) noexcept;
 
-  // rbsp: NAL unit after its header byte, emulation prevention removed (bitstream/nal.h).
+  // rbsp: NAL unit after its header byte as nal_rbsp() gives it: emulation prevention removed, and
+  // kRbspPadding readable bytes behind it.
   // slice_index: which element of picture.slices. mb_end: no macroblock at or beyond this address
   // may belong to the slice (first_mb_in_slice of the next slice, or PicSizeInMbs); a slice that
   // goes on is damaged. Never throws for damaged data; throws Error(kUnsupported) for field,

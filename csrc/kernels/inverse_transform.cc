@@ -1,6 +1,7 @@
 #include "kernels/inverse_transform.h"
 
 #include <array>
+#include <cstring>
 
 namespace cvdecode::kernels {
 namespace {
@@ -91,7 +92,122 @@ bool idct8x8_checked(const int16_t* c, int16_t* out, ptrdiff_t stride) {
   return idct<8>(c, out, stride, pass8<int>);
 }
 
+#if __has_builtin(__builtin_shufflevector)
+
+// The fast ones: whole rows of 16-bit lanes. A vector holds one column of the block at first (that
+// is why coefficients come transposed), so the pass over rows needs no shuffle.
+namespace {
+
+using Lanes8 [[gnu::vector_size(16)]] = int16_t;
+
+Lanes8 load(const int16_t* from) {
+  Lanes8 v;
+  std::memcpy(&v, from, sizeof(v));
+  return v;
+}
+void store(Lanes8 v, int16_t* to) { std::memcpy(to, &v, sizeof(v)); }
+// Four lanes; the others are zero and stay without use.
+Lanes8 load_half(const int16_t* from) {
+  int64_t low;
+  std::memcpy(&low, from, sizeof(low));
+  using Lanes2x64 [[gnu::vector_size(16)]] = int64_t;
+  const Lanes2x64 v = {low, 0};
+  return reinterpret_cast<Lanes8>(v);
+}
+void store_half(Lanes8 v, int16_t* to) { std::memcpy(to, &v, 4 * sizeof(int16_t)); }
+Lanes8 upper_half(Lanes8 v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7); }
+
+void butterfly4(Lanes8& a, Lanes8& b, Lanes8& c, Lanes8& d) {
+  const Lanes8 e0 = a + c;
+  const Lanes8 e1 = a - c;
+  const Lanes8 e2 = (b >> 1) - d;
+  const Lanes8 e3 = b + (d >> 1);
+  a = e0 + e3;
+  b = e1 + e2;
+  c = e1 - e2;
+  d = e0 - e3;
+}
+
+void butterfly8(Lanes8 (&d)[8]) {
+  const Lanes8 e0 = d[0] + d[4];
+  const Lanes8 e1 = d[5] - d[3] - d[7] - (d[7] >> 1);
+  const Lanes8 e2 = d[0] - d[4];
+  const Lanes8 e3 = d[1] + d[7] - d[3] - (d[3] >> 1);
+  const Lanes8 e4 = (d[2] >> 1) - d[6];
+  const Lanes8 e5 = d[7] - d[1] + d[5] + (d[5] >> 1);
+  const Lanes8 e6 = d[2] + (d[6] >> 1);
+  const Lanes8 e7 = d[3] + d[5] + d[1] + (d[1] >> 1);
+  const Lanes8 f0 = e0 + e6;
+  const Lanes8 f1 = e1 + (e7 >> 2);
+  const Lanes8 f2 = e2 + e4;
+  const Lanes8 f3 = e3 + (e5 >> 2);
+  const Lanes8 f4 = e2 - e4;
+  const Lanes8 f5 = (e3 >> 2) - e5;
+  const Lanes8 f6 = e0 - e6;
+  const Lanes8 f7 = e7 - (e1 >> 2);
+  d[0] = f0 + f7;
+  d[1] = f2 + f5;
+  d[2] = f4 + f3;
+  d[3] = f6 + f1;
+  d[4] = f6 - f1;
+  d[5] = f4 - f3;
+  d[6] = f2 - f5;
+  d[7] = f0 - f7;
+}
+
+void transpose8(Lanes8 (&v)[8]) {
+  Lanes8 t[8];
+  for (int i = 0; i < 4; ++i) {  // pairs of rows 2 apart in the result, 16-bit lanes
+    t[2 * i] = __builtin_shufflevector(v[i], v[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+    t[2 * i + 1] = __builtin_shufflevector(v[i], v[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 4; ++i) {
+    v[2 * i] = __builtin_shufflevector(t[i], t[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+    v[2 * i + 1] = __builtin_shufflevector(t[i], t[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = __builtin_shufflevector(v[i], v[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+    t[2 * i + 1] = __builtin_shufflevector(v[i], v[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; ++i) v[i] = t[i];
+}
+
+}  // namespace
+
+void idct4x4(const int16_t* c, int16_t* out, ptrdiff_t stride) {
+  Lanes8 f0 = load_half(c);
+  Lanes8 f1 = load_half(c + 4);
+  Lanes8 f2 = load_half(c + 8);
+  Lanes8 f3 = load_half(c + 12);
+  butterfly4(f0, f1, f2, f3);
+  const Lanes8 t0 = __builtin_shufflevector(f0, f1, 0, 8, 1, 9, 2, 10, 3, 11);
+  const Lanes8 t1 = __builtin_shufflevector(f2, f3, 0, 8, 1, 9, 2, 10, 3, 11);
+  // Rows 0 and 1, rows 2 and 3.
+  Lanes8 r0 = __builtin_shufflevector(t0, t1, 0, 1, 8, 9, 2, 3, 10, 11);
+  Lanes8 r2 = __builtin_shufflevector(t0, t1, 4, 5, 12, 13, 6, 7, 14, 15);
+  Lanes8 r1 = upper_half(r0);
+  Lanes8 r3 = upper_half(r2);
+  butterfly4(r0, r1, r2, r3);
+  store_half((r0 + 32) >> 6, out);
+  store_half((r1 + 32) >> 6, out + stride);
+  store_half((r2 + 32) >> 6, out + 2 * stride);
+  store_half((r3 + 32) >> 6, out + 3 * stride);
+}
+
+void idct8x8(const int16_t* c, int16_t* out, ptrdiff_t stride) {
+  Lanes8 v[8];
+  for (int i = 0; i < 8; ++i) v[i] = load(c + 8 * i);
+  butterfly8(v);
+  transpose8(v);
+  butterfly8(v);
+  for (int i = 0; i < 8; ++i) store((v[i] + 32) >> 6, out + i * stride);
+}
+
+#else  // GCC before 12
+
 void idct4x4(const int16_t* c, int16_t* out, ptrdiff_t stride) { idct4x4_checked(c, out, stride); }
 void idct8x8(const int16_t* c, int16_t* out, ptrdiff_t stride) { idct8x8_checked(c, out, stride); }
+
+#endif
 
 }  // namespace cvdecode::kernels
