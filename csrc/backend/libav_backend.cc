@@ -22,8 +22,18 @@ namespace {
 constexpr PlaneMask kMotionPlanes = mask_of(Plane::kMv) | mask_of(Plane::kRef) |
                                     mask_of(Plane::kMbType) | mask_of(Plane::kRefPicture);
 constexpr size_t kMaxSessions = 3;
-constexpr int64_t kMostPixels = int64_t{1}
-                                << 27;  // 16384 x 8192: no level of any codec allows more
+// No decoder is allowed larger pictures: twice what the headers promise, and never above 8192x8192,
+// so that a few bytes cannot claim gigabytes.
+constexpr int64_t kFewPixels = int64_t{1} << 22;
+constexpr int64_t kMostPixels = int64_t{1} << 26;
+
+int64_t max_pixels(const FrameIndex& index) {
+  int64_t most = kFewPixels;
+  for (const Segment& s : index.segments) {
+    most = std::max(most, 2 * int64_t{s.geometry.coded_width} * s.geometry.coded_height);
+  }
+  return std::min(most, kMostPixels);
+}
 
 // How many pictures must wait inside a decoder so that all leave in output order: for each picture,
 // those decoded before it and shown after it.
@@ -98,7 +108,7 @@ class LibavBackend final : public Backend {
     }
     want.num_threads = context_.num_threads;
     want.reorder_depth = reorder_depth_;
-    want.max_pixels = kMostPixels;
+    want.max_pixels = max_pixels(context_.index);
     if (sessions_.size() == kMaxSessions) sessions_.pop_back();
     sessions_.insert(sessions_.begin(),
                      std::make_unique<LibavSession>(context_, traits_, want, stats_));

@@ -98,28 +98,49 @@ void LibavSession::decode(std::span<const int32_t> wanted_pictures, const Sink& 
     wanted.give(
         {ready.picture, ready.frame.get(), ready.flushed, ready.q_scale_type, ready.problem});
   }
+  try {
+    for (size_t i = 0; wanted.open() > 0 && i < wanted_pictures.size();) {
+      i = decode_run(wanted_pictures, i, wanted);
+    }
+  } catch (...) {  // the source failed: where the decoder stands is not known any more
+    start_ = -1;
+    throw;
+  }
+}
+
+// Decodes, without a jump in between, the pictures from `begin` on as far as that is no waste, and
+// returns where the next run begins.
+size_t LibavSession::decode_run(std::span<const int32_t> pictures, size_t begin, Wanted& wanted) {
+  // Pictures that lead an I in output order may need an earlier start than the I itself, so the
+  // whole run decides on the start.
   std::vector<int32_t> run;
-  for (size_t i = 0; i < wanted_pictures.size() && wanted.open() > 0;) {
-    if (wanted.is_done(i)) {
-      ++i;
-      continue;
-    }
-    // A run is decoded without a jump. Pictures that lead an I in output order may need an earlier
-    // start than the I itself, so the whole run decides on the start.
-    run.clear();
-    int32_t start = start_of(wanted_pictures[i]);
-    for (; i < wanted_pictures.size(); ++i) {
-      if (wanted.is_done(i)) continue;
-      const int32_t n = wanted_pictures[i];
-      if (!run.empty() && start_of(n) > run.back() + 1 + options_.reorder_depth + kJumpCost) break;
-      start = std::min(start, start_of(n));
-      run.push_back(n);
-    }
-    if (!can_continue(run, start)) restart(start);
-    for (int32_t n : run) {
-      while (wanted.wants(n)) step(wanted);
+  int32_t start = 0;
+  size_t end = begin;
+  for (; end < pictures.size(); ++end) {
+    if (wanted.is_done(end)) continue;
+    const int32_t needs = start_of(pictures[end]);
+    if (!run.empty() && needs > run.back() + 1 + options_.reorder_depth + kJumpCost) break;
+    start = run.empty() ? needs : std::min(start, needs);
+    run.push_back(pictures[end]);
+  }
+  if (run.empty()) return end;
+  if (!can_continue(run, start)) restart(start);
+  // Before a jump, frames are drawn out instead of pushed out by pictures that nobody wants. Not
+  // where that costs their side data; nor at the end, where the next call is likely to go on.
+  const bool draw =
+      end < pictures.size() && (!traits_.is_mpegvideo() || !(options_.vectors || options_.qp));
+  const int64_t last_packet = picture(run.back()).last_packet;
+  for (const int32_t n : run) {
+    while (wanted.wants(n)) {
+      if (draw && next_packet_ > last_packet && !exhausted_) {
+        drain(wanted);
+        exhausted_ = true;
+      } else {
+        step(wanted);
+      }
     }
   }
+  return end;
 }
 
 bool LibavSession::can_continue(std::span<const int32_t> run, int32_t start) const {

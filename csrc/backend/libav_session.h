@@ -64,6 +64,7 @@ class LibavSession {
   int32_t picture_count() const { return static_cast<int32_t>(index_.pictures.size()); }
   int32_t start_of(int32_t n) const;
   int32_t first_picture_from(int64_t packet) const;
+  size_t decode_run(std::span<const int32_t> pictures, size_t begin, Wanted& wanted);
   bool can_continue(std::span<const int32_t> run, int32_t start) const;
   void restart(int32_t start);
   std::vector<uint8_t> extradata_at(int64_t packet) const;

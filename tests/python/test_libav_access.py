@@ -119,6 +119,9 @@ def test_sampling_decodes_little(tmp_path: Path) -> None:
     clip.read([keys[2]], "rgb")
     few = clip.probe.stats()["pictures_decoded"]
     assert few <= 6  # what pushes it out of the decoder comes with it
+    together = lp.Clip(path)
+    together.read(keys, "rgb")
+    assert together.probe.stats()["pictures_decoded"] <= 5 + 5  # drawn out before each jump
     last = lp.Clip(path)
     target = max(i for i, p in enumerate(last.pictures) if p["type"] == "P" and i < keys[1])
     last.read([target], "mv")
