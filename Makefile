@@ -56,8 +56,15 @@ format: $(STAMPS)/dev  ## Format all sources in place
 	$(PY) -m ruff format -q .
 	clang-format -i $$(find csrc bench tests -name '*.cc' -o -name '*.h' -o -name '*.cu')
 
-bench: build $(STAMPS)/dev  ## Speed against the peers: JSON under bench/results and a table
-	$(PY) bench/python/run.py
+build/venv-cvp/.stamp: $(STAMPS)/dev tools/install_bench.sh
+	tools/install_bench.sh
+	@mkdir -p $(@D) && touch $@
+
+bench: build build/venv-cvp/.stamp  ## Speed against the peers: JSON under bench/results and a table
+	cmake --preset bench -DCMAKE_PREFIX_PATH="$$($(PY) -m pybind11 --cmakedir)" \
+	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" >/dev/null
+	cmake --build --preset bench --target bench_programs
+	$(PY) bench/python/run.py $(BENCH_ARGS)
 
 fuzz: build $(STAMPS)/dev  ## A million inputs for every fuzz target, under ASan and UBSan
 	$(PY) tests/fuzz/fuzzing.py

@@ -10,106 +10,44 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
 import platform
-import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sources import ROOT, Source, gop_source, h264_sources
+import sources
+import tables
+from candidates import COVIAR_STANDIN, CVP, DECODE, PROGRAMS, Program, finish, make, measure
+from sources import ROOT, Source
 
-HERE = Path(__file__).parent
 RESULTS = ROOT / "bench" / "results"
-BASELINE = ROOT / "build" / "bench" / "bench" / "cpp" / "decode_baseline"
-
-DECODE = "plain C decode"
+NATIVE = "cvdecode native mv+ref+qp+mb_type"
 STREAMING = (
+    DECODE,
     "cvdecode libav mv+qp",
-    "cvdecode native mv+ref+qp+mb_type",
+    NATIVE,
     "cvdecode native whole clip",
     "cvdecode native with residual",
-    "cvdecode rgb",
     "PyAV vectors",
     "mv-extractor",
-    "torchcodec rgb",
-    "decord rgb",
+    CVP,
 )
+PIXELS = (DECODE, "cvdecode rgb", "torchcodec rgb", "decord rgb")
+WARM = ("cvdecode three random frames", "PyAV three random frames")
+COLD = tuple(f"{name}, opening included" for name in WARM)
+
+Save = Callable[[dict[str, Any]], None]
 
 
-class Candidate:
-    """A worker process; `run` gives (CPU seconds, frames)."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.error = ""
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def run(self, path: Path) -> tuple[float, int] | None:
-        if self.error:
-            return None
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        try:
-            self.process.stdin.write(f"{path}\n")
-            self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            self.error = (self.process.stderr.read().strip().splitlines() or ["died"])[-1]
-            return None
-        return answer["seconds"], answer["frames"]
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-class Baseline(Candidate):
-    def __init__(self) -> None:
-        self.name = DECODE
-        self.error = "" if BASELINE.exists() else f"{BASELINE} is not built"
-
-    def run(self, path: Path) -> tuple[float, int] | None:
-        if self.error:
-            return None
-        out = subprocess.run([str(BASELINE), str(path), "1"], capture_output=True, text=True)
-        answer = json.loads(out.stdout)
-        return answer["seconds"], answer["frames"]
-
-    def close(self) -> None:
-        pass
-
-
-def measure(candidates: list[Candidate], path: Path, runs: int) -> dict[str, dict[str, Any]]:
-    times: dict[str, list[float]] = {c.name: [] for c in candidates}
-    frames: dict[str, int] = {}
-    for turn in range(runs + 1):  # the first round warms caches and is not counted
-        for candidate in candidates:
-            answer = candidate.run(path)
-            if answer is not None and turn > 0:
-                times[candidate.name].append(answer[0])
-                frames[candidate.name] = answer[1]
-    return {
-        name: {"seconds": statistics.median(t), "frames": frames[name], "runs": t}
-        for name, t in times.items()
-        if t
-    }
-
-
-def geometric_mean(values: list[float]) -> float:
-    return math.exp(sum(math.log(v) for v in values) / len(values))
-
-
-def streaming(sources: list[Source], runs: int) -> dict[str, Any]:
-    candidates: list[Candidate] = [Baseline(), *(Candidate(n) for n in STREAMING)]
-    rows = []
-    for source in sources:
+def streaming(names: Sequence[str], clips: list[Source], runs: int, save: Save) -> None:
+    """Whole clips, front to back, each part beside a plain decode of its own."""
+    candidates = [make(name) for name in names]
+    rows: list[dict[str, Any]] = []
+    for source in clips:
         figures = measure(candidates, source.path, runs)
         base = figures.get(DECODE, {}).get("seconds")
         for figure in figures.values():
@@ -117,84 +55,160 @@ def streaming(sources: list[Source], runs: int) -> dict[str, Any]:
         bits = source.path.stat().st_size * 8
         rows.append({"source": source.name, "kind": source.kind, "size": source.size,
                      "crf": source.crf, "bits": bits, "figures": figures})  # fmt: skip
+        save({"rows": rows, "not_measured": {c.name: c.error for c in candidates if c.error}})
         print(f"  {source.name}", file=sys.stderr)
-    missing = {c.name: c.error for c in candidates if c.error}
-    for candidate in candidates:
-        candidate.close()
-    return {"rows": rows, "not_measured": missing}
+    finish(candidates)
 
 
-def random_access(runs: int) -> dict[str, Any]:
-    candidates = [Candidate("cvdecode three random frames"), Candidate("PyAV three random frames")]
+def random_access(clips: list[tuple[str, Path]], runs: int, save: Save) -> None:
+    """Opening excluded and included: three random frames of 500."""
+    candidates = [make(name) for name in (*WARM, *COLD)]
+    rows = {label: measure(candidates, path, runs) for label, path in clips}
+    save({"rows": rows, "not_measured": finish(candidates)})
+
+
+def threads(path: Path, runs: int, save: Save) -> None:
+    """Wall-clock time, the least of the runs: CPU time does not show what threads are for."""
+    candidates = [make(NATIVE), make("cvdecode native, 2 threads")]
+    figures = measure(candidates, path, runs)
+    save({"source": path.name, "figures": figures, "not_measured": finish(candidates)})
+
+
+def coviar(path: Path, gops: int, runs: int, save: Save) -> None:
+    """One load() at gop_pos 11 in each of four GOPs, and all positions of four GOPs."""
+    wanted = [str(gops * k // 8) for k in (1, 3, 5, 7)]
     rows = {}
-    for label, gop, bframes in (("GOP 250", 250, 3), ("GOP 12, B", 12, 2), ("GOP 12, P", 12, 0)):
-        rows[label] = measure(candidates, gop_source(gop, bframes), runs)
-    missing = {c.name: c.error for c in candidates if c.error}
-    for candidate in candidates:
-        candidate.close()
-    return {"rows": rows, "not_measured": missing}
+    missing = {}
+    for label, representation in (("vectors", "1"), ("residual", "2")):
+        candidates = [
+            make(f"cvdecode.coviar.load {label}"),
+            Program(COVIAR_STANDIN, "coviar_standin", "11", representation, *wanted),
+        ]
+        rows[label] = measure(candidates, path, runs)
+        missing.update(finish(candidates))
+    ours = [make("cvdecode.coviar.load all positions")]
+    figures = measure(ours, path, runs)
+    missing.update(finish(ours))
+    seconds = 0.0  # the stand-in has no memory: position by position
+    for position in range(12):
+        one = Program(COVIAR_STANDIN, "coviar_standin", str(position), "1", *wanted)
+        got = measure([one], path, max(1, runs // 2))
+        seconds += got.get(COVIAR_STANDIN, {}).get("seconds", 0.0)
+    if seconds > 0:
+        figures[COVIAR_STANDIN] = {"seconds": seconds, "frames": 48, "runs": [seconds]}
+    rows["all positions"] = figures
+    save({"rows": rows, "not_measured": missing})
 
 
-def table(result: dict[str, Any]) -> str:
-    lines = ["| CPU time over a plain C decode (1.00) | " + " | ".join(
-        ("340x256 CRF 23", "340x256 CRF 35", "native CRF 23", "native CRF 35", "geometric mean",
-         "worst")) + " |", "|---|" + "---|" * 6]  # fmt: skip
-    rows = result["streaming"]["rows"]
-    for name in (DECODE, *STREAMING):
-        cells = []
-        every = []
-        for size in ("340x256", "native"):
-            for crf in (23, 35):
-                ratios = [
-                    r["figures"][name]["of_decode"]
-                    for r in rows
-                    if r["size"] == size and r["crf"] == crf and name in r["figures"]
-                    and r["figures"][name]["of_decode"]
-                ]  # fmt: skip
-                every += ratios
-                cells.append(f"{geometric_mean(ratios):.2f}" if ratios else "not measured")
-        if every:
-            cells += [f"{geometric_mean(every):.2f}", f"{max(every):.2f}"]
-        else:
-            cells += ["not measured"] * 2
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "| three random frames, reader open | cvdecode ms | PyAV ms | ratio |",
-              "|---|---|---|---|"]  # fmt: skip
-    for label, figures in result["random_access"]["rows"].items():
-        ours = figures.get("cvdecode three random frames", {}).get("seconds")
-        theirs = figures.get("PyAV three random frames", {}).get("seconds")
-        if ours and theirs:
-            lines.append(
-                f"| {label} | {ours * 1000:.2f} | {theirs * 1000:.2f} | {theirs / ours:.1f}x |"
-            )
-    for part in ("streaming", "random_access"):
-        lines += [f"\nnot measured: {n}: {e}" for n, e in result[part]["not_measured"].items()]
-    return "\n".join(lines)
+def memory(path: Path, save: Save) -> None:
+    """Peak of a fresh process beyond what it held before, of the second of two readings: the first
+    one loads modules."""
+    peaks = {}
+    missing = {}
+    for name in STREAMING[1:] + PIXELS[1:]:
+        candidate = make(name)
+        candidate.run(path)
+        answer = candidate.run(path)
+        missing.update(finish([candidate]))
+        if answer is not None:
+            peaks[name] = answer["peak_bytes"]
+    save({"source": path.name, "peak_bytes": peaks, "not_measured": missing})
+
+
+def micro(save: Save, folder: Path) -> None:
+    """The google-benchmark programs; each leaves its own JSON in the folder too."""
+    found = sorted(PROGRAMS.glob("*_bench"))
+    missing = {} if found else {"microbenchmarks": f"none in {PROGRAMS}: make bench builds them"}
+    if found:
+        sources.cavlc_source()
+    rows = []
+    for program in found:
+        out = folder / f"{program.name}.json"
+        done = subprocess.run(
+            [str(program), f"--benchmark_out={out}", "--benchmark_min_time=0.2"],
+            capture_output=True, text=True,
+            env={**os.environ, "CVDECODE_BENCH_CLIPS": str(sources.CACHE)},
+        )  # fmt: skip
+        if done.returncode != 0 or not out.exists():
+            missing[program.name] = (done.stderr.strip().splitlines() or ["died"])[-1]
+            continue
+        for row in json.loads(out.read_text())["benchmarks"]:
+            if row.get("error_occurred"):
+                missing[f"{program.name} {row['name']}"] = row["error_message"]
+            else:
+                rows.append({"program": program.name, **row})
+    save({"rows": rows, "not_measured": missing})
+
+
+def machine() -> dict[str, Any]:
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"cpu": name, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5, help="counted rounds; one more warms caches")
     parser.add_argument("--quick", action="store_true", help="one kind of footage, two runs")
+    parser.add_argument("--clip", type=Path, help="time this video alone")
+    parser.add_argument("--only", help="parts, comma-separated; others stay as they were measured")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--table", action="store_true", help="measure nothing, print what there is")
     arguments = parser.parse_args()
-    sources = h264_sources()
+    runs = 1 if arguments.quick else arguments.runs
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.clip:
+        sources.use_clip(arguments.clip, arguments.out / "clips")
+    clips = [] if arguments.table else sources.h264_sources()
     if arguments.quick:
-        sources, arguments.runs = sources[:2], 2
-    if not sources:
+        clips = clips[:2]
+    if not clips and not arguments.table:
         print("no clips: set CVDECODE_TEST_DATA to a folder of real videos", file=sys.stderr)
         return 1
-    result = {
-        "machine": platform.processor() or platform.machine(),
-        "command": " ".join(["python", "bench/python/run.py", *sys.argv[1:]]),
-        "runs": arguments.runs,
-        "streaming": streaming(sources, arguments.runs),
-        "random_access": random_access(3 * arguments.runs),
+
+    file = arguments.out / "speed.json"
+    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def saver(part: str, rounds: int) -> Save:
+        load_before = os.getloadavg()[0]
+
+        def save(content: dict[str, Any]) -> None:
+            load = [round(load_before, 1), round(os.getloadavg()[0], 1)]
+            result[part] = {"runs": rounds, "load": load, **content}
+            result["machine"] = machine()
+            file.write_text(json.dumps(result, indent=1) + "\n")
+
+        return save
+
+    big = sources.largest(clips)
+    gops = sources.COVIAR_FRAMES // 12
+    parts: dict[str, Callable[[], None]] = {
+        "streaming": lambda: streaming(STREAMING, clips, runs, saver("streaming", runs)),
+        "pixels": lambda: streaming(PIXELS, clips, runs, saver("pixels", runs)),
+        "random_access": lambda: random_access(
+            sources.gop_sources(arguments.quick), 3 * runs, saver("random_access", 3 * runs)
+        ),
+        "threads": lambda: threads(big, 2 * runs, saver("threads", 2 * runs)),
+        "coviar": lambda: coviar(sources.coviar_source(), gops, runs, saver("coviar", runs)),
+        "memory": lambda: memory(big, saver("memory", 1)),
+        "micro": lambda: micro(saver("micro", 1), arguments.out),
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
-    text = table(result)
-    (RESULTS / "speed.md").write_text(text + "\n")
+    wanted = arguments.only.split(",") if arguments.only else list(parts)
+    if unknown := set(wanted) - set(parts):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    for part in [] if arguments.table else wanted:
+        print(part, file=sys.stderr)
+        parts[part]()
+    text = tables.markdown(result)
+    (arguments.out / "speed.md").write_text(text + "\n")
     print(text)
+    if arguments.readme:
+        tables.put_into_readme(ROOT / "README.md", result)
     return 0
 
 

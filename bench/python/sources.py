@@ -19,6 +19,8 @@ KINDS = {
     "grain": "h264/DSLR_webcam-test.h264",
 }
 FRAMES = 120
+COVIAR_FRAMES = 300
+RANDOM_FRAMES = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,18 +64,68 @@ def h264_sources(kinds: dict[str, str] = KINDS) -> list[Source]:
     return found
 
 
-def gop_source(gop: int, bframes: int) -> Path:
-    """A 340x256 clip of 500 frames with a given GOP, for random access."""
-    out = CACHE / f"gop{gop}-b{bframes}.mp4"
+def _base() -> Path:
+    """Footage for what is not about kinds of footage."""
+    return DATA / KINDS.get("surveillance", next(iter(KINDS.values())))
+
+
+def _derived(name: str, frames: int, *options: str) -> Path:
+    out = CACHE / name
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_suffix(".part.mp4")
         subprocess.run(
-            ["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i",
-             str(DATA / KINDS["surveillance"]), "-an", "-frames:v", "500", "-vf",
-             "scale=340:256,setsar=1", "-c:v", "libx264", "-g", str(gop), "-keyint_min", str(gop),
-             "-sc_threshold", "0", "-bf", str(bframes), "-pix_fmt", "yuv420p", str(part)],
+            ["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", str(_base()), "-an",
+             "-frames:v", str(frames), "-vf", "scale=340:256,setsar=1:1", *options, str(part)],
             check=True,
         )  # fmt: skip
         part.replace(out)
     return out
+
+
+def gop_source(gop: int, bframes: int) -> Path:
+    """A 340x256 clip of 500 frames with a given GOP, for random access."""
+    return _derived(
+        f"gop{gop}-b{bframes}.mp4", RANDOM_FRAMES, "-c:v", "libx264", "-g", str(gop),
+        "-keyint_min", str(gop), "-sc_threshold", "0", "-bf", str(bframes), "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+
+
+def gop_sources(quick: bool = False) -> list[tuple[str, Path]]:
+    all_of_them = (("GOP 250", 250, 3), ("GOP 12, B", 12, 2), ("GOP 12, P", 12, 0))
+    return [
+        (label, gop_source(gop, b))
+        for label, gop, b in (all_of_them[1:2] if quick else all_of_them)
+    ]
+
+
+def coviar_source() -> Path:
+    """Re-encoded as pytorch-coviar asks for: raw MPEG-4, I and P, GOP 12."""
+    return _derived(
+        "coviar.mp4", COVIAR_FRAMES, "-q:v", "1", "-c:v", "mpeg4", "-f", "rawvideo"
+    )  # fmt: skip
+
+
+def cavlc_source() -> Path:
+    """Baseline profile, for the microbenchmarks."""
+    return _derived(
+        "cavlc-340x256-crf23.mp4", FRAMES, "-c:v", "libx264", "-profile:v", "baseline", "-crf",
+        "23", "-pix_fmt", "yuv420p",
+    )  # fmt: skip
+
+
+def largest(clips: list[Source]) -> Path:
+    """The 1080p clip, or what is at its place."""
+    for clip in clips:
+        if clip.kind == "screen" and clip.size == "native":
+            return clip.path
+    return clips[0].path if clips else Path()
+
+
+def use_clip(clip: Path, cache: Path) -> None:
+    """From now on everything is derived from this video."""
+    global CACHE, DATA, COVIAR_FRAMES, RANDOM_FRAMES
+    CACHE, DATA = cache, clip.resolve().parent
+    COVIAR_FRAMES, RANDOM_FRAMES = 97, 60
+    KINDS.clear()
+    KINDS["given"] = clip.name

@@ -1,10 +1,12 @@
-"""One candidate in a process of its own: a line "FILE" in, CPU seconds and frames out.
+"""One candidate in a process of its own: a line "FILE" in, a line of JSON out: CPU and wall
+seconds, frames, and the process's peak memory beyond what it held before.
 
 python worker.py CANDIDATE      then one path a line on standard input
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sys
@@ -12,11 +14,11 @@ import time
 from typing import Any
 
 
-def cvdecode_planes(path: str, planes: tuple[str, ...], backend: str) -> int:
+def cvdecode_planes(path: str, planes: tuple[str, ...], backend: str, threads: int = 1) -> int:
     import cvdecode
 
     frames = 0
-    with cvdecode.VideoReader(path, planes=planes, backend=backend) as video:
+    with cvdecode.VideoReader(path, planes=planes, backend=backend, num_threads=threads) as video:
         for clip in video.batches(32):
             frames += len(clip)
     return frames
@@ -68,8 +70,12 @@ def mv_extractor(path: str) -> int:
 
 
 def torchcodec_rgb(path: str) -> int:
+    import torch
     from torchcodec.decoders import VideoDecoder
 
+    # One thread is all that is timed. On a busy machine torch's idle ones would spin, and that
+    # would be counted: measured, ten times the CPU time at 340x256.
+    torch.set_num_threads(1)
     decoder = VideoDecoder(path, num_ffmpeg_threads=1)
     for i in range(0, len(decoder), 16):
         decoder.get_frames_in_range(i, min(i + 16, len(decoder)))
@@ -85,8 +91,46 @@ def decord_rgb(path: str) -> int:
     return len(reader)
 
 
-def random_three(frames: int) -> list[int]:
-    return sorted(random.Random(7).sample(range(frames), 3))
+def codec_video_prep(path: str) -> int:
+    from codec_video_prep.cv_reader_fast import read_video_fast
+
+    return len(read_video_fast(path, 1, 0, "slice"))
+
+
+class Seconds(float):
+    """What a candidate measured itself, where a part of its work is not to be counted."""
+
+
+class CoviarLoad:
+    """cvdecode.coviar.load() with the file's index at hand. The GOPs are those of the stand-in;
+    each is asked for in turn, so that none is still kept from the call before."""
+
+    def __init__(self, representation: int, positions: range) -> None:
+        self.representation = representation
+        self.positions = positions
+
+    def __call__(self, path: str) -> Seconds:
+        from cvdecode import coviar
+
+        gops = coviar_gops(coviar.get_num_gops(path))
+        begin = time.process_time()
+        for gop in gops:
+            for position in self.positions:
+                coviar.load(path, gop, position, self.representation, True)
+        return Seconds(time.process_time() - begin)
+
+
+def coviar_gops(count: int) -> list[int]:
+    """Four GOPs spread over the file; not the last, whose end the original loses."""
+    return [count * k // 8 for k in (1, 3, 5, 7)]
+
+
+def frames_opening_included(path: str) -> int:
+    import cvdecode
+
+    with cvdecode.VideoReader(path, planes=("mv", "ref"), backend="native") as video:
+        wanted = sorted(random.Random(7).sample(range(len(video)), 3))
+        return len(video.get_frames_at(wanted))
 
 
 class CvdecodeRandom:
@@ -96,7 +140,7 @@ class CvdecodeRandom:
         self.open: dict[str, Any] = {}
         self.turn = 0
 
-    def __call__(self, path: str) -> float:
+    def __call__(self, path: str) -> Seconds:
         import cvdecode
 
         if path not in self.open:
@@ -106,20 +150,22 @@ class CvdecodeRandom:
         wanted = sorted(random.Random(self.turn).sample(range(len(video)), 3))
         begin = time.process_time()
         video.get_frames_at(wanted)
-        return time.process_time() - begin
+        return Seconds(time.process_time() - begin)
 
 
 class PyavRandom:
     """The same three frames by seeking to the key frame before each and decoding up to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cold: bool = False) -> None:
+        self.cold = cold
         self.open: dict[str, Any] = {}
         self.turn = 0
 
-    def __call__(self, path: str) -> float:
+    def __call__(self, path: str) -> Seconds:
         import av
 
-        if path not in self.open:
+        begin = time.process_time()
+        if path not in self.open or self.cold:
             container = av.open(path)
             stream = container.streams.video[0]
             stream.codec_context.thread_type = "NONE"
@@ -128,10 +174,12 @@ class PyavRandom:
             self.open[path] = (container, stream)
         container, stream = self.open[path]
         self.turn += 1
-        wanted = sorted(random.Random(self.turn).sample(range(stream.frames), 3))
+        seed = 7 if self.cold else self.turn
+        wanted = sorted(random.Random(seed).sample(range(stream.frames), 3))
         step = 1 / (stream.average_rate * stream.time_base)
         start = stream.start_time or 0
-        begin = time.process_time()
+        if not self.cold:
+            begin = time.process_time()
         for index in wanted:
             target = start + int(index * step)
             container.seek(target, stream=stream)
@@ -141,7 +189,7 @@ class PyavRandom:
                     if vectors is not None:
                         vectors.to_ndarray()
                     break
-        return time.process_time() - begin
+        return Seconds(time.process_time() - begin)
 
 
 CANDIDATES: dict[str, Any] = {
@@ -158,20 +206,56 @@ CANDIDATES: dict[str, Any] = {
     "mv-extractor": mv_extractor,
     "torchcodec rgb": torchcodec_rgb,
     "decord rgb": decord_rgb,
+    "codec-video-prep": codec_video_prep,
+    "cvdecode native, 2 threads": lambda p: cvdecode_planes(
+        p, ("mv", "ref", "qp", "mb_type"), "native", 2
+    ),
     "cvdecode three random frames": CvdecodeRandom(),
     "PyAV three random frames": PyavRandom(),
+    "cvdecode three random frames, opening included": frames_opening_included,
+    "PyAV three random frames, opening included": PyavRandom(cold=True),
+    "cvdecode.coviar.load vectors": CoviarLoad(1, range(11, 12)),
+    "cvdecode.coviar.load residual": CoviarLoad(2, range(11, 12)),
+    "cvdecode.coviar.load all positions": CoviarLoad(1, range(12)),
 }
+
+
+def memory(field: str) -> int:
+    """Bytes: VmRSS (now) or VmHWM (the peak since peak_restarts()); 0 where Linux is not."""
+    try:
+        with open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith(field):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def peak_restarts() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as refs:
+        refs.write("5")
 
 
 def main() -> None:
     candidate = CANDIDATES[sys.argv[1]]
     for line in sys.stdin:
+        peak_restarts()
+        before = memory("VmRSS")
+        wall = time.perf_counter()
         begin = time.process_time()
         result = candidate(line.strip())
         spent = time.process_time() - begin
-        if isinstance(result, float):  # the candidate timed itself: opening excluded
-            spent, result = result, 3
-        print(json.dumps({"seconds": spent, "frames": result}), flush=True)
+        wall = time.perf_counter() - wall
+        if isinstance(result, Seconds):
+            spent, result = float(result), 0
+        answer = {
+            "seconds": spent,
+            "wall_seconds": wall,
+            "frames": result,
+            "peak_bytes": max(0, memory("VmHWM") - before),
+        }
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,197 @@
+"""The results of run.py as Markdown, and its place in the README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from candidates import COVIAR_STANDIN, DECODE, geometric_mean
+
+BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
+NATIVE = "cvdecode native mv+ref+qp+mb_type"
+LIBAV = "cvdecode libav mv+qp"
+NONE = "not measured"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _ratios(rows: list[dict[str, Any]], name: str, over: str = DECODE) -> list[float]:
+    """Time of `name` divided by the time of `over`, for each clip on which both were measured."""
+    return [
+        row["figures"][name]["seconds"] / row["figures"][over]["seconds"]
+        for row in rows
+        if name in row["figures"] and over in row["figures"]
+    ]
+
+
+def _classes(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    kinds = sorted({(r["size"], r["crf"]) for r in rows})
+    return [
+        (f"{size} CRF {crf}", [r for r in rows if (r["size"], r["crf"]) == (size, crf)])
+        for size, crf in kinds
+    ]
+
+
+def _over_decode(part: dict[str, Any]) -> list[str]:
+    rows = part["rows"]
+    names = list(dict.fromkeys(n for row in rows for n in row["figures"]))
+    classes = _classes(rows)
+    lines = []
+    for name in names:
+        if not (every := _ratios(rows, name)):
+            continue
+        cells = [_ratios(of_class, name) for _, of_class in classes]
+        lines.append([
+            name, *(f"{geometric_mean(c):.2f}" if c else NONE for c in cells),
+            f"{geometric_mean(every):.2f}", f"{max(every):.2f}",
+        ])  # fmt: skip
+    return _table(["", *(label for label, _ in classes), "geometric mean", "worst"], lines)
+
+
+def _streaming(part: dict[str, Any]) -> list[str]:
+    out = ["CPU time over that of a plain C decode with libavcodec (less is faster):", ""]
+    out += _over_decode(part)
+    lines = []
+    for row in part["rows"]:
+        figures = row["figures"]
+        if NATIVE not in figures or DECODE not in figures:
+            continue
+        ours, frames = figures[NATIVE]["seconds"], figures[NATIVE]["frames"]
+        residual = figures.get("cvdecode native with residual", {}).get("seconds")
+        base = figures[DECODE]["seconds"]
+        lines.append([
+            row["source"], f"{row['bits'] / frames:,.0f}", f"{base / frames * 1e3:.2f}",
+            f"{ours / frames * 1e3:.2f}", f"{base / ours:.2f}x", f"{ours / row['bits'] * 1e9:.1f}",
+            f"{base / residual:.2f}x" if residual else NONE,
+        ])  # fmt: skip
+    out += ["The native parser, clip by clip (decode time divided by ours; more is faster):", ""]
+    out += _table(["clip", "bits a frame", "C decode, ms a frame", "native, ms a frame", "ratio",
+                   "ns a bit", "ratio with residual"], lines)  # fmt: skip
+    return out
+
+
+def _pixels(part: dict[str, Any]) -> list[str]:
+    return ["Pixels, likewise:", "", *_over_decode(part)]
+
+
+def _random_access(part: dict[str, Any]) -> list[str]:
+    lines = []
+    for suffix, label in (("", "open reader"), (", opening included", "opening included")):
+        for clip, figures in part["rows"].items():
+            ours = figures.get(f"cvdecode three random frames{suffix}", {}).get("seconds")
+            theirs = figures.get(f"PyAV three random frames{suffix}", {}).get("seconds")
+            if ours and theirs:
+                lines.append([f"{clip}, {label}", f"{ours * 1e3:.2f}", f"{theirs * 1e3:.2f}",
+                              f"{theirs / ours:.1f}x"])  # fmt: skip
+    return ["Three random frames (CPU time):", "",
+            *_table(["", "cvdecode, ms", "PyAV, ms", "ratio"], lines)]  # fmt: skip
+
+
+def _coviar(part: dict[str, Any]) -> list[str]:
+    lines = []
+    for label, figures in part["rows"].items():
+        ours = next((f["seconds"] for n, f in figures.items() if n != COVIAR_STANDIN), None)
+        theirs = figures.get(COVIAR_STANDIN, {}).get("seconds")
+        if ours and theirs:
+            name = label if label == "all positions" else f"{label}, gop_pos 11"
+            lines.append([name, f"{ours / 4 * 1e3:.2f}", f"{theirs / 4 * 1e3:.2f}",
+                          f"{theirs / ours:.2f}x"])  # fmt: skip
+    return ["`cvdecode.coviar.load`, a GOP of 12 at 340x256, against a stand-in in C for "
+            "pytorch-coviar (whose original needs a patched build of an old FFmpeg; same vectors, "
+            "its maps in the kinder order):", "",
+            *_table(["", "cvdecode, ms", "stand-in, ms", "ratio"], lines)]  # fmt: skip
+
+
+def _threads(part: dict[str, Any]) -> list[str]:
+    one = part["figures"].get(NATIVE, {}).get("wall_seconds")
+    two = part["figures"].get("cvdecode native, 2 threads", {}).get("wall_seconds")
+    if not (one and two):
+        return []
+    low, high = part["load"]
+    text = f"Two threads are {one / two:.2f}x one on `{part['source']}` (wall-clock time, the least"
+    return [f"{text} of {part['runs']} runs, load {low} to {high}).", ""]
+
+
+def _memory(part: dict[str, Any]) -> list[str]:
+    rows = [[name, f"{peak / 1e6:.0f}"] for name, peak in part["peak_bytes"].items()]
+    return [f"Peak memory beyond the idle process, MB, on `{part['source']}`:", "",
+            *_table(["", "MB"], rows)]  # fmt: skip
+
+
+def _rate(value: float) -> str:
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.1f} {unit}"
+    return f"{value:.1f} "
+
+
+def _micro(part: dict[str, Any]) -> list[str]:
+    lines = []
+    for row in part["rows"]:
+        rates = []
+        if "items_per_second" in row:
+            rates.append(_rate(row["items_per_second"]) + "/s")
+        if "bytes_per_second" in row:
+            rates.append(_rate(row["bytes_per_second"]) + "B/s")
+        if "s_per_bit" in row:
+            rates.append(f"{row['s_per_bit'] * 1e9:.1f} ns a bit")
+        name = f"{row['program'].removesuffix('_bench')}: {row['name']}"
+        lines.append([name, f"{row['cpu_time']:.3g} {row['time_unit']}", ", ".join(rates)])
+    if not lines:
+        return []
+    return ["<details><summary>C++ microbenchmarks (CPU time)</summary>", "",
+            *_table(["", "one iteration", "rate"], lines), "</details>", ""]  # fmt: skip
+
+
+PARTS = {
+    "streaming": _streaming,
+    "pixels": _pixels,
+    "random_access": _random_access,
+    "coviar": _coviar,
+    "threads": _threads,
+    "memory": _memory,
+    "micro": _micro,
+}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    lines = []
+    missing: dict[str, str] = {}
+    for name, write in PARTS.items():
+        if name in result:
+            lines += write(result[name])
+            missing.update(result[name].get("not_measured", {}))
+    lines += [f"Not measured: {name} ({why})." for name, why in missing.items()]
+    return "\n".join(lines).rstrip()
+
+
+def _circumstances(result: dict[str, Any]) -> str:
+    part = result.get("streaming", {})
+    loads = [x for p in PARTS if p in result for x in result[p]["load"]]
+    if not loads:
+        return ""
+    machine = result["machine"]
+    text = (
+        f"Measured by `make bench` (`python bench/python/run.py --readme`) on {machine['cpu']}, "
+        f"{machine['cores']} cores, CPU time of one thread, median of {part.get('runs', '?')} runs "
+        f"in turn; load average {min(loads)} to {max(loads)}."
+    )
+    if max(loads) > machine["cores"]:
+        text += (
+            " The machine was busy with other work: read ratios, not milliseconds, and expect them"
+            " to move by a tenth or two."
+        )
+    return text
+
+
+def put_into_readme(readme: Path, result: dict[str, Any]) -> None:
+    text = readme.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not rest or END not in rest:
+        raise SystemExit(f"{readme} lacks the markers {BEGIN} and {END}")
+    body = f"## Speed\n\n{_circumstances(result)}\n\n{markdown(result)}"
+    readme.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
