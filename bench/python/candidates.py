@@ -93,12 +93,12 @@ def make(name: str) -> Candidate:
 
 def measure(candidates: list[Candidate], path: Path, runs: int) -> dict[str, dict[str, Any]]:
     """Rounds of all candidates in turn, so that a slow minute of the machine hits all alike. The
-    first round warms caches and is not counted."""
+    first round warms caches and is not counted; runs = 0 counts it and stops there."""
     answers: dict[str, list[dict[str, Any]]] = {c.name: [] for c in candidates}
     for turn in range(runs + 1):
         for candidate in candidates:
             answer = candidate.run(path)
-            if answer is not None and turn > 0:
+            if answer is not None and (turn > 0 or runs == 0):
                 answers[candidate.name].append(answer)
     return {
         name: {

@@ -74,7 +74,7 @@ def _streaming(part: dict[str, Any]) -> list[str]:
 
 
 def _pixels(part: dict[str, Any]) -> list[str]:
-    return ["Pixels, likewise:", "", *_over_decode(part)]
+    return [f"Pixels, likewise ({len(part['rows'])} clips):", "", *_over_decode(part)]
 
 
 def _random_access(part: dict[str, Any]) -> list[str]:
@@ -169,20 +169,22 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _circumstances(result: dict[str, Any]) -> str:
-    part = result.get("streaming", {})
-    loads = [x for p in PARTS if p in result for x in result[p]["load"]]
-    if not loads:
+    parts = [result[name] for name in PARTS if name in result]
+    if not parts:
         return ""
     machine = result["machine"]
+    loads = [load for part in parts for load in part["load"]]
+    runs = ", ".join(f"{name} {result[name]['runs']}" for name in PARTS if name in result)
     text = (
-        f"Measured by `make bench` (`python bench/python/run.py --readme`) on {machine['cpu']}, "
-        f"{machine['cores']} cores, CPU time of one thread, median of {part.get('runs', '?')} runs "
-        f"in turn; load average {min(loads)} to {max(loads)}."
+        f"Measured by `make bench BENCH_ARGS=--readme` (`python bench/python/run.py --readme`) on "
+        f"{machine['cpu']}, {machine['cores']} cores. CPU time of one thread, median of the "
+        f"counted runs ({runs}), candidates in turn, after a round that is not counted; load "
+        f"average {min(loads)} to {max(loads)}."
     )
     if max(loads) > machine["cores"]:
         text += (
-            " The machine was busy with other work: read ratios, not milliseconds, and expect them"
-            " to move by a tenth or two."
+            " The machine was busy with other work, which slows down caches and memory for all:"
+            " single ratios may be off by a fifth."
         )
     return text
 
