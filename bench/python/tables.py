@@ -179,12 +179,12 @@ def _circumstances(result: dict[str, Any]) -> str:
         f"Measured by `make bench BENCH_ARGS=--readme` (`python bench/python/run.py --readme`) on "
         f"{machine['cpu']}, {machine['cores']} cores. CPU time of one thread, median of the "
         f"counted runs ({runs}), candidates in turn, after a round that is not counted; load "
-        f"average {min(loads)} to {max(loads)}."
+        f"average {min(loads)} to {max(loads)}. Parts may have been measured one by one (`--only`)."
     )
     if max(loads) > machine["cores"]:
         text += (
             " The machine was busy with other work, which slows down caches and memory for all:"
-            " single ratios may be off by a fifth."
+            " single ratios move from run to run."
         )
     return text
 
