@@ -64,8 +64,12 @@ int64_t IoContext::seek(void* opaque, int64_t offset, int whence) {
   switch (whence & ~AVSEEK_FORCE) {
     case AVSEEK_SIZE: return self->source_->size();
     case SEEK_SET: break;
-    case SEEK_CUR: offset += self->position_; break;
-    case SEEK_END: offset += self->source_->size(); break;
+    case SEEK_CUR:  // offsets come out of the file: the sum may not fit
+      if (__builtin_add_overflow(offset, self->position_, &offset)) return AVERROR(EINVAL);
+      break;
+    case SEEK_END:
+      if (__builtin_add_overflow(offset, self->source_->size(), &offset)) return AVERROR(EINVAL);
+      break;
     default: return AVERROR(EINVAL);
   }
   if (offset < 0) return AVERROR(EINVAL);
