@@ -28,7 +28,7 @@ def token_mask(
     *,
     size: int | tuple[int, int] | None = None,
     resize: Resize = "longer",
-    source: Energy = "both",
+    source: Energy | None = None,
     fuse: Fuse = "weighted",
     weights: tuple[float, float] = (1.0, 1.0),
     budget: float | None = None,
@@ -52,7 +52,7 @@ def token_mask(
         size: (height, width) of that input, or one number; a multiple of ``patch``. 36 patches
             (504 for patch 14, 576 for 16) if left out.
         resize: "longer", "shorter", "squash" or "none": see rasterize().
-        source: "mv", "residual" or "both".
+        source: "mv", "residual" or "both"; what the clip or accumulation has, if left out.
         fuse: for "both": "weighted" mean, "max", clipped "sum", "geomean".
         weights: of motion and residual, for "weighted".
         budget: how many patches to keep over all frames: a whole number of patches, or a fraction
@@ -74,14 +74,16 @@ def token_mask(
         ValueError: arguments out of range. PlaneNotRead: a plane that the clip was read without.
     """
     patch = _positive("patch", patch)
+    if not isinstance(clip, (Clip, Accumulation)):
+        raise TypeError(f"token_mask() takes a Clip or an Accumulation, not {type(clip).__name__}")
+    if source is None:
+        source = "both" if {"residual", "residual_y"} & set(clip.planes) else "mv"
     if source not in ("mv", "residual", "both"):
         raise ValueError(f'source is "mv", "residual" or "both", not {source!r}')
     if fuse not in ("weighted", "max", "sum", "geomean"):
         raise ValueError(f'fuse is "weighted", "max", "sum" or "geomean", not {fuse!r}')
     if budget is not None and threshold is not None:
         raise ValueError("budget and threshold both say how many patches to keep: give one")
-    if not isinstance(clip, (Clip, Accumulation)):
-        raise TypeError(f"token_mask() takes a Clip or an Accumulation, not {type(clip).__name__}")
     width, height = clip.segment.width, clip.segment.height
     canvas = canvas_of(width, height, 36 * patch if size is None else size, resize)
     if canvas.width % patch or canvas.height % patch:

@@ -161,7 +161,10 @@ def test_changed_since_an_anchor(path: Path) -> None:
     assert token_mask(diff, 8, size=72, source="residual").any()
     assert token_mask(plain, 8, size=72, source="mv").any()
     with pytest.raises(ValueError, match="residual"):
-        token_mask(plain, 8, size=72)
+        token_mask(plain, 8, size=72, source="both")
+    # Left out, the source is what the accumulation has.
+    assert (token_mask(plain, 8, size=72) == token_mask(plain, 8, size=72, source="mv")).all()
+    assert (token_mask(acc, 8, size=72) == token_mask(acc, 8, size=72, source="both")).all()
 
 
 def test_refusals(clip: Any) -> None:
@@ -178,4 +181,5 @@ def test_refusals(clip: Any) -> None:
         {k: v for k, v in clip.numpy().items() if k != "residual_y"}, clip.metadata, clip.segment
     )
     with pytest.raises(cvdecode.PlaneNotRead, match="residual_y"):
-        token_mask(bare)
+        token_mask(bare, source="both")
+    assert (token_mask(bare) == token_mask(clip, source="mv")).all()
