@@ -1,5 +1,5 @@
 // Accumulated motion and residual: every pixel of a frame traced back through its true references
-// to an anchor. CONTRACT section 5 defines each number; docs/accumulation.md explains it.
+// to an anchor. docs/accumulation.md explains it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Where a trace ends: the anchors, the wanted anchor of a frame, and what becomes of a step from
-// one picture to another (CONTRACT section 5).
+// one picture to another (docs/accumulation.md).
 #pragma once
 
 #include <cstdint>

@@ -47,7 +47,8 @@ inline bool frame_is_interlaced(const AVFrame* frame) {
 #endif
 }
 
-// Damage of any kind that libavcodec admits to: such a frame's vectors are invented (CONTRACT 4).
+// Damage of any kind that libavcodec admits to: such a frame's vectors are invented
+// (docs/libavcodec.md).
 inline bool frame_is_damaged(const AVFrame* frame) {
   return frame->decode_error_flags != 0 || (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0;
 }

@@ -72,7 +72,7 @@ struct BackendContext {
 
 std::unique_ptr<Backend> make_libav_backend(const BackendContext& context);
 // Throws Error(kUnsupported) naming the syntax element, its value and the NAL when the stream is
-// outside the native scope (DESIGN section 3). `native_index` is what the h264 indexer kept.
+// outside the native scope (docs/design.md). `native_index` is what the h264 indexer kept.
 struct NativeIndex;  // owned by the indexer that made the FrameIndex
 std::unique_ptr<Backend> make_native_backend(const BackendContext& context,
                                              std::shared_ptr<const NativeIndex> native_index);

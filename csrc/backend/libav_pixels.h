@@ -1,4 +1,4 @@
-// Decoded frames as planar RGB at display size (CONTRACT section 2, `rgb`).
+// Decoded frames as planar RGB at display size (docs/planes.md, `rgb`).
 #pragma once
 
 #include <cstdint>

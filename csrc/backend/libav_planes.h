@@ -1,4 +1,4 @@
-// libavcodec's exported side data as rows of planes (CONTRACT sections 2 and 4).
+// libavcodec's exported side data as rows of planes (docs/planes.md, docs/libavcodec.md).
 #pragma once
 
 #include <array>

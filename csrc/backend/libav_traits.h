@@ -1,4 +1,4 @@
-// What libavcodec can tell about each codec (CONTRACT section 4), and what it cannot, in words.
+// What libavcodec can tell about each codec (docs/libavcodec.md), and what it cannot, in words.
 #pragma once
 
 #include "backend/backend.h"

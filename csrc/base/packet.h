@@ -10,7 +10,7 @@ namespace cvdecode {
 inline constexpr int64_t kNoTimestamp = std::numeric_limits<int64_t>::min();  // == AV_NOPTS_VALUE
 
 // One packet of the chosen stream, in file (decode) order. Packet borders are hints only
-// (CONTRACT section 1): a packet may hold one field, several pictures, or none.
+// (docs/planes.md, Frames): a packet may hold one field, several pictures, or none.
 struct Packet {
   std::span<const uint8_t> data;           // valid until the next read() on the same source
   int64_t number = -1;                     // 0, 1, 2, ... in file order

@@ -9,7 +9,7 @@
 namespace cvdecode {
 namespace {
 
-// Decode numbers in output order (CONTRACT section 1), those that are not presented included.
+// Decode numbers in output order (docs/planes.md, Frames), those that are not presented included.
 std::vector<int32_t> output_order(const FrameIndex& index) {
   std::vector<int32_t> order(index.pictures.size());
   std::iota(order.begin(), order.end(), 0);

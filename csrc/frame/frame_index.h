@@ -1,5 +1,5 @@
 // The index of a stream: which pictures there are, in what order, and where decoding may start.
-// Made from headers alone, without decoding (CONTRACT section 1).
+// Made from headers alone, without decoding (docs/planes.md, Frames).
 #pragma once
 
 #include <cstdint>

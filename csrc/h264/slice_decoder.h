@@ -47,7 +47,7 @@ struct ResidualTarget {
 // What is wanted besides macroblock records and vector differences, which are always given.
 struct SliceTargets {
   ResidualTarget residual;
-  uint16_t* bits = nullptr;  // one per macroblock address; CONTRACT section 2, saturating
+  uint16_t* bits = nullptr;  // one per macroblock address; docs/planes.md, saturating
   bool intra_modes = false;  // fill PictureSyntax::intra_modes
 };
 

@@ -452,7 +452,7 @@ void StreamIndexer::judge_suspects() {
   }
 }
 
-// DESIGN section 3: what the native parser does not read, by syntax alone.
+// docs/design.md: what the native parser does not read, by syntax alone.
 void StreamIndexer::check_scope(const Packet& packet, const Nal& nal, const SliceHeader& header,
                                 const ParameterSets& sets) {
   if (!native_->unsupported.empty()) return;

@@ -1,4 +1,4 @@
-// One hop of the back-trace (CONTRACT section 5): from the maps of the references to the map of
+// One hop of the back-trace (docs/accumulation.md): from the maps of the references to the map of
 // one picture. Raw pointers only; every build (scalar, SIMD, CUDA) fills the same table.
 #pragma once
 

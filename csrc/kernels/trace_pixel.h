@@ -1,4 +1,4 @@
-// The per-pixel definition of a hop (CONTRACT section 5) for one lane: plain C++ and one CUDA
+// The per-pixel definition of a hop (docs/accumulation.md) for one lane: plain C++ and one CUDA
 // thread. trace_lanes-inl.h holds the same arithmetic for many lanes.
 #pragma once
 

@@ -1,5 +1,5 @@
 // The reference build of the trace: one pixel at a time, nothing clever. Every other build is
-// tested against it, and it against a literal NumPy version of CONTRACT section 5.
+// tested against it, and it against a literal NumPy version of docs/accumulation.md.
 #include <algorithm>
 #include <cstddef>
 

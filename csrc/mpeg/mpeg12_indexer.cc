@@ -168,7 +168,7 @@ void Mpeg12Indexer::commit_picture() {
     first.picture.last_packet = coded.picture.last_packet;
     first.picture.damaged |= coded.picture.damaged;
     first.picture.all_intra = first.picture.all_intra && coded.picture.all_intra;
-    // The types rise I, P, B, so the frame's type is the greater (CONTRACT section 1).
+    // The types rise I, P, B, so the frame's type is the greater (docs/planes.md, Frames).
     first.picture.type = std::max(first.picture.type, coded.picture.type);
     return;
   }

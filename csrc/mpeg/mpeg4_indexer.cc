@@ -84,7 +84,8 @@ void Mpeg4Indexer::read_vop(std::span<const uint8_t> payload, const Packet& pack
     const int64_t saved_previous = previous_second_;
     coded.time = vop_time(v);
     if (!v.vop_coded && coded.time == reference_time_) {
-      // A placeholder: the packet whose VOP was packed into the packet before (CONTRACT section 1).
+      // A placeholder: the packet whose VOP was packed into the packet before (docs/planes.md,
+      // Frames).
       second_ = saved_second;
       previous_second_ = saved_previous;
       ++placeholders_;

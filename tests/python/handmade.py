@@ -451,7 +451,7 @@ class Writer:
             mb.bits = len(b.bits) - mark
             mark = len(b.bits)
             pic.mbs.append(mb)
-        if skips:  # a run that ends the slice counts to its last macroblock (CONTRACT section 2)
+        if skips:  # a run that ends the slice counts to its last macroblock (docs/planes.md)
             b.ue(skips)
             pic.mbs[-1].bits = len(b.bits) - mark
         self.out += b.nal(info["nal_ref_idc"], 5 if info["idr"] else 1)

@@ -1,6 +1,6 @@
 """pytorch-coviar's maps, literally: from libavcodec's own src and dst fields, read with PyAV.
 
-The loader's behaviour as it is described in the project's notes (SYSTEMS, A0): vectors in whole
+The loader's behaviour as published: vectors in whole
 samples are dst - src; a block writes a pixel only where both the pixel and its source lie inside
 the frame; everything else keeps its trace.
 """

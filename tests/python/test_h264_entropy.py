@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("CVDECODE_TEST_DATA", ROOT.parent / "shared" / "clips"))
 I_PCM, LOST = 3, 255
 QP_NONE = -128
-# What the manifest calls streams outside the native scope (DESIGN section 3).
+# What the manifest calls streams outside the native scope (docs/design.md).
 OUTSIDE = {"MBAFF", "PAFF", "field-only", "FMO", "4:2:2", "4:4:4", "9bit", "10bit"}
 FRAMES = 40  # per clip; the clips repeat themselves
 
@@ -63,7 +63,7 @@ def read(data: bytes, **options: bool) -> Iterator[dict[str, Any]]:
 
 
 def stop_bit_of_sum(s: dict[str, Any], bits: int) -> int:
-    """Where rbsp_stop_one_bit stands if the macroblocks took `bits` (CONTRACT section 2)."""
+    """Where rbsp_stop_one_bit stands if the macroblocks took `bits` (docs/planes.md)."""
     header = int(s["header_bits"])
     if s["entropy_coding_mode_flag"]:
         return (header + 7) // 8 * 8 + 9 + bits - 1

@@ -38,7 +38,7 @@ def with_crop(clip: Any, left: int, top: int) -> Any:
 
 
 def on_pixels(clip: Any, plane: str, block: int) -> np.ndarray:
-    """Each display sample looks its block up (CONTRACT 1)."""
+    """Each display sample looks its block up (docs/planes.md, Frames)."""
     array, segment = getattr(clip, plane), clip.segment
     out = np.empty((*array.shape[:-2], segment.height, segment.width), array.dtype)
     for y in range(segment.height):

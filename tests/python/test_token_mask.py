@@ -1,4 +1,4 @@
-"""token_mask() against a literal NumPy version of the published recipe (SYSTEMS, Part 3 item 9)."""
+"""token_mask() against a literal NumPy version of the published recipe."""
 
 from __future__ import annotations
 

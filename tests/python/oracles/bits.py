@@ -1,4 +1,4 @@
-"""The slice sum of CONTRACT section 2: header + alignment + 9 + sum(bits) = end of the slice."""
+"""The slice sum of docs/planes.md: header + alignment + 9 + sum(bits) = end of the slice."""
 
 from __future__ import annotations
 

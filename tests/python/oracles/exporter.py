@@ -1,6 +1,6 @@
 """What libavcodec would export of our planes: its vector list and its `-debug mb_type` letters.
 
-The rules are facts about libavcodec's behaviour (CONTRACT section 4). A macroblock is exported by
+The rules are facts about libavcodec's behaviour (docs/libavcodec.md). A macroblock is exported by
 the shape that libavcodec gives it, list 0 before list 1, each partition's first vector. A list is
 exported when any partition uses it, with zero vectors for the partitions that do not; in a B
 macroblock of four 8x8 always both. Direct macroblocks take the shape of the co-located macroblock.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# cvdecode.MbType as CONTRACT section 2 fixes it, spelt out so that a renumbering cannot hide.
+# cvdecode.MbType as docs/planes.md lists it, spelt out so that a renumbering cannot hide.
 I_4X4, I_8X8, I_16X16, I_PCM, P_SKIP, B_SKIP, B_DIRECT_16X16 = range(7)
 INTER_16X16, INTER_16X8, INTER_8X16, INTER_8X8 = 7, 8, 9, 10
 LOST = 255

@@ -9,7 +9,7 @@ from pathlib import Path
 DATA = Path(
     os.environ.get("CVDECODE_TEST_DATA", Path(__file__).resolve().parents[3] / "../shared/clips")
 )
-# Features of the manifest that lie outside the native parser's scope (DESIGN section 3).
+# Features of the manifest that lie outside the native parser's scope (docs/design.md).
 OUTSIDE = {"MBAFF", "PAFF", "field-only", "FMO", "4:2:2", "4:4:4", "9bit", "10bit"}
 
 
