@@ -23,7 +23,7 @@ OTHER_COUNT = {
     "test.avi": (165, "the last B-VOP is packed without a closing n-VOP: libavcodec withholds it"),
     "small_movie.mp4": (None, "damaged"),
 }
-# Frames of two fields, I then P: libavcodec names them by the first field, we say P (docs/planes.md, Frames).
+# Frames of two fields, I then P: libavcodec names them by the first field, we say P.
 FIELD_PAIRS = {
     "CAFI1_SVA_C.264", "CAPA1_TOSHIBA_B.264", "CVFI1_SVA_C.264", "CVPA1_TOSHIBA_B.264",
     "FRExt4_Panasonic.avc", "HCAFF1_HHI.264", "freh4.264",
