@@ -62,4 +62,7 @@ def test_every_candidate_has_a_time_or_a_reason(encode: Encode, tmp_path: Path) 
         assert not [name for name in missing if name.startswith("cvdecode")], missing
     frames = {figures["frames"] for figures in result["streaming"]["rows"][0]["figures"].values()}
     assert frames == {24}
-    assert "cvdecode native mv+ref+qp+mb_type" in done.stdout
+    # Ratios need the yardstick, which `make bench` builds; without it the table says so.
+    baseline = "plain C decode" not in result["streaming"]["not_measured"]
+    row = "cvdecode native mv+ref+qp+mb_type" if baseline else "Not measured: "
+    assert row in done.stdout
