@@ -11,6 +11,7 @@
 #include "h264/slice_data_damage.h"
 #include "h264/slice_data_job.h"
 #include "h264/tables.h"
+#include "kernels/inverse_transform.h"
 
 namespace cvdecode::h264 {
 
@@ -223,8 +224,8 @@ class ResidualLayer {
     if (!in_range) damage("coefficient out of range");
   }
   static void hit_transform(int kind, int64_t sum) {
-    Cover::hit(Syntax::kCabac, Branch::kTransform, kind);
-    if (sum > 14000) Cover::hit(Syntax::kCabac, Branch::kTransform, 5);
+    const bool checked = sum > (kind == 0 ? kernels::kSafeSum4x4 : kernels::kSafeSum8x8);
+    Cover::hit(Syntax::kCabac, Branch::kTransform, checked ? 4 + kind : kind);
   }
   static void hit_bypass(int first, int mode) {
     Cover::hit(Syntax::kCabac, Branch::kBypass, first + (mode == 0 ? 1 : mode == 1 ? 2 : 0));

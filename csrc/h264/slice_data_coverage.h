@@ -101,9 +101,9 @@ inline constexpr std::array<BranchGroup, static_cast<size_t>(Branch::kCount)> kB
     {"last coefficient inferred", 6},      // by ctxBlockCat
     {"coeff_abs_level_minus1 suffix", 6},  // by ctxBlockCat
     {"coeff_abs_level_minus1 ctxIdxInc", 10},
-    {"inverse transform", 6},     // 4x4, 8x8, Intra16x16 DC, chroma DC, DC alone, checked slowly
-    {"transform bypass", 12},     // plain, vertical, horizontal for 4x4, 8x8, 16x16, chroma
-    {"dequantisation qP/6", 18},  // 4x4 0..8, 8x8 0..8
+    {"inverse transform", 6},  // 4x4, 8x8, Intra16x16 DC, chroma DC; 4x4, 8x8 near the limits
+    {"transform bypass", 12},  // plain, vertical, horizontal for 4x4, 8x8, 16x16, chroma
+    {"dequantisation qP/6", 9},
 }};
 
 // "cavlc"/"cabac", group, index -> how often it was met.
