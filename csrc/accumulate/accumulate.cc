@@ -138,6 +138,22 @@ void finish_one_step(MotionProvider& provider, const AccumulateOptions& options,
 
 }  // namespace
 
+std::vector<std::string> trace_builds() {
+  std::vector<std::string> names{kernels::trace_scalar().name};
+  for (const kernels::TraceKernels& target : kernels::trace_targets()) {
+    names.push_back(target.name);
+  }
+  return names;
+}
+
+const kernels::TraceKernels& trace_build(const std::string& name) {
+  if (name == kernels::trace_scalar().name) return kernels::trace_scalar();
+  for (const kernels::TraceKernels& target : kernels::trace_targets()) {
+    if (target.name == name) return target;
+  }
+  throw Error(ErrorKind::kInvalidArgument, "this CPU runs no build of the kernels named " + name);
+}
+
 AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& options) {
   check_options(options);
   AccumulateResult result;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "accumulate/motion.h"
@@ -65,5 +66,9 @@ struct AccumulateResult {
 // each other, mode="coviar" on a stream with B pictures), kPlaneUnavailable (a reference that the
 // backend does not know, a plane it does not have).
 AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& options);
+
+// Builds of the kernels that this CPU runs, "scalar" first. For tests and benchmarks.
+std::vector<std::string> trace_builds();
+const kernels::TraceKernels& trace_build(const std::string& name);
 
 }  // namespace cvdecode

@@ -182,6 +182,8 @@ void TraceGroup::trace(int32_t picture, Node& node) {
     node.map = node.loan.map;
   }
   sources_.clear();
+  node.may_void = node.motion.broken;
+  node.reach = node.motion.longest;
   for (const SelectedSource& selected : node.motion.sources) {
     kernels::Source source;
     if (selected.verdict.fate == Fate::kEnd) {
@@ -190,7 +192,13 @@ void TraceGroup::trace(int32_t picture, Node& node) {
       result_.hidden_ends |= source.end < 0;
       source.mask = selected.verdict.mask;
     } else {
-      source.map = nodes_.at(selected.picture).map;
+      const Node& from = nodes_.at(selected.picture);
+      source.map = from.map;
+      source.may_void = from.may_void;
+      source.reach = from.reach;
+      node.may_void |= from.may_void;
+      // Saturation keeps every sum within 16 bits.
+      node.reach = std::max(node.reach, std::min(from.reach + node.motion.longest, 32768));
     }
     sources_.push_back(source);
   }

@@ -43,6 +43,8 @@ class TraceGroup {
     int64_t row = -1;  // of the result, -1 = nobody asked for it
     MapPool::Loan loan;
     kernels::Map map;
+    bool may_void = false;  // some cell of the map may be broken or cut
+    int32_t reach = 0;      // no displacement of the map is larger
   };
   using Nodes = std::map<int32_t, Node>;  // by decode number
 

@@ -1,5 +1,7 @@
 #include "accumulate/selection.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 namespace cvdecode {
@@ -129,6 +131,7 @@ SelectedMotion select_motion(const MotionView& view, const MotionProvider& provi
         }
       }
       out.broken |= block.source < 0;
+      out.longest = std::max({out.longest, std::abs(int32_t{block.x}), std::abs(int32_t{block.y})});
     }
   }
   return out;

@@ -21,6 +21,7 @@ struct SelectedMotion {
   std::vector<kernels::BlockMotion> others;
   std::vector<SelectedSource> sources;
   bool untrusted = false;  // some block uses a reference that the backend does not know
+  int32_t longest = 0;     // largest component of a vector, absolute
   bool broken = false;     // some block does not lead anywhere: kSourceBroken or kSourceCut
 };
 

@@ -248,7 +248,8 @@ AccumulateOptions accumulate_options(const py::dict& options) {
   o.count_hops = value_of<bool>(options, "count_hops", false);
   o.coviar = value_of<bool>(options, "coviar", false);
   o.residual_budget = value_of<int64_t>(options, "residual_budget", o.residual_budget);
-  if (value_of<bool>(options, "scalar", false)) o.kernels = &kernels::trace_scalar();
+  const auto build = value_of<std::string>(options, "build", "");
+  if (!build.empty()) o.kernels = &trace_build(build);
   return o;
 }
 
@@ -284,6 +285,8 @@ void register_accumulate(py::module_& m) {
         py::arg("options"), "accumulate() over arrays in memory.");
   m.def("accumulate_reader", &accumulate_reader, py::arg("reader"), py::arg("options"),
         "accumulate() over an opened video.");
+  m.def("trace_builds", &trace_builds,
+        "Names of the builds of the trace that this CPU runs; option \"build\" names one.");
   m.def("read_rgb", &read_rgb, py::arg("reader"), py::arg("frame"),
         "Pixels of one frame, uint8 (3, H, W).");
 }

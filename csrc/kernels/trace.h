@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace cvdecode::kernels {
 
@@ -49,6 +51,9 @@ struct Source {
   bool is_end = false;  // displacement, residual, hops 0; position = the sample asked for
   int32_t end = 0;      // where is_end
   uint8_t mask = kMaskAnchor;
+  // What is known of the map beforehand; a build may leave out what cannot happen.
+  bool may_void = true;     // some cell may be broken or cut
+  int32_t reach = 1 << 16;  // no displacement is larger than this
 };
 
 struct TraceJob {
@@ -70,13 +75,15 @@ struct TraceKernels {
   int64_t (*chroma)(const TraceJob& job);  // chroma grid: residual_u, residual_v, mask_uv
   // grid=4: a map has one cell per 4x4 block; x, y, end, mask, hops.
   int64_t (*blocks)(const TraceJob& job);
-  const char* name;
+  std::string name;
 };
 
 // The slow, plain definition.
 const TraceKernels& trace_scalar();
 // The fastest that this CPU runs.
 const TraceKernels& trace_best();
+// Every SIMD build that this CPU runs, for tests. Not to be called while others trace.
+const std::vector<TraceKernels>& trace_targets();
 
 // Writes the map of a picture in which every trace ends.
 void fill_end(const Map& map, int width, int height, int32_t end, uint8_t mask);

@@ -1,5 +1,5 @@
-// The per-pixel definition of a hop (docs/accumulation.md) for one lane: plain C++ and one CUDA
-// thread. trace_lanes-inl.h holds the same arithmetic for many lanes.
+// Where a vector points (docs/accumulation.md), and the arithmetic of a single lane: plain C++ and
+// one CUDA thread.
 #pragma once
 
 #include <cstdint>
@@ -19,34 +19,38 @@ CVDECODE_HD inline int clamp_to(int value, int size) {
 // pi(p, v) = clamp(p + ((v + 2) >> 2)): the one place where a vector is rounded.
 CVDECODE_HD inline int luma_shift(int v) { return (v + 2) >> 2; }
 CVDECODE_HD inline int chroma_shift(int v) { return (v + 4) >> 3; }
+// grid=4: pi of the centre of block b lies in block clamp(b + block_shift(v)), because the centre
+// is sample 4 b + 2 and the picture is whole blocks.
+CVDECODE_HD inline int block_shift(int v) { return (2 + luma_shift(v)) >> 2; }
+
 CVDECODE_HD inline int source_luma(int at, int v, int size) {
   return clamp_to(at + luma_shift(v), size);
 }
 CVDECODE_HD inline int source_chroma(int at, int v, int size) {
   return clamp_to(at + chroma_shift(v), size);
 }
-// grid=4: the block that holds pi(centre of block b, v); `size` in luma samples.
+// Straight from the definition; `size` in luma samples.
 CVDECODE_HD inline int source_block(int b, int v, int size) {
   return clamp_to(4 * b + 2 + luma_shift(v), size) >> 2;
 }
 
-CVDECODE_HD inline int16_t saturate16(int value, int64_t& clipped) {
-  const int bounded = value > 32767 ? 32767 : (value < -32768 ? -32768 : value);
-  clipped += bounded != value;
-  return static_cast<int16_t>(bounded);
-}
-// E_t(p) = -v + E_r(pi(p, v)).
-CVDECODE_HD inline int16_t step_displacement(int e, int v, int64_t& clipped) {
-  return saturate16(e - v, clipped);
-}
-// R_t(p) = res_t(p) + R_r(pi(p, v)).
-CVDECODE_HD inline int16_t step_residual(int r, int res, int64_t& clipped) {
-  return saturate16(r + res, clipped);
-}
-CVDECODE_HD inline uint16_t step_hops(uint16_t h) {
-  return static_cast<uint16_t>(h == 65535 ? h : h + 1);
-}
 // Broken (2) and cut (3) traces carry nothing: displacement 0, residual 0, end -1.
 CVDECODE_HD inline bool is_void(uint8_t mask) { return mask == 2 || mask == 3; }
+
+struct OneLane {
+  CVDECODE_HD static int saturate(int value, bool dead, int64_t& clipped) {
+    const int bounded = value > 32767 ? 32767 : (value < -32768 ? -32768 : value);
+    if (bounded != value && !dead) ++clipped;
+    return bounded;
+  }
+  CVDECODE_HD int sub_sat(int a, int b, bool dead, int64_t& clipped) const {
+    return saturate(a - b, dead, clipped);
+  }
+  CVDECODE_HD int add_sat(int a, int b, bool dead, int64_t& clipped) const {
+    return saturate(a + b, dead, clipped);
+  }
+  CVDECODE_HD int add_hop(int h) const { return h == 65535 ? h : h + 1; }
+  CVDECODE_HD int zero_where(bool dead, int value) const { return dead ? 0 : value; }
+};
 
 }  // namespace cvdecode::kernels

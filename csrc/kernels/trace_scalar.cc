@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/trace.h"
+#include "kernels/trace_cell-inl.h"
 #include "kernels/trace_pixel.h"
 
 namespace cvdecode::kernels {
@@ -46,21 +47,21 @@ Arrival arrive(const Source& source, int x, int y, int stride) {
 int64_t write_cell(const TraceJob& job, const BlockMotion& block, const Arrival* arrival, int x,
                    int y, size_t at) {
   const Map& out = job.out;
+  const OneLane lane;
   int64_t clipped = 0;
-  int16_t dx = 0, dy = 0, at_x = static_cast<int16_t>(x), at_y = static_cast<int16_t>(y);
+  int dx = 0, dy = 0, hops = 0;
+  int16_t at_x = static_cast<int16_t>(x), at_y = static_cast<int16_t>(y);
   int32_t end = job.here;
   uint8_t mask = kMaskIntraBlock;
-  uint16_t hops = 0;
   if (arrival != nullptr) {
     mask = arrival->mask;
     end = arrival->end;
-    if (!is_void(mask)) {
-      dx = step_displacement(arrival->x, block.x, clipped);
-      dy = step_displacement(arrival->y, block.y, clipped);
-      at_x = arrival->at_x;
-      at_y = arrival->at_y;
-      hops = step_hops(arrival->hops);
-    }
+    at_x = arrival->at_x;
+    at_y = arrival->at_y;
+    const bool dead = is_void(mask);
+    dx = next_displacement(lane, arrival->x, int{block.x}, dead, clipped);
+    dy = next_displacement(lane, arrival->y, int{block.y}, dead, clipped);
+    hops = next_hops(lane, int{arrival->hops}, dead);
   } else if (block.source != kSourceStop) {
     mask = block.source == kSourceCut ? kMaskCut : kMaskBroken;
   }
@@ -68,15 +69,15 @@ int64_t write_cell(const TraceJob& job, const BlockMotion& block, const Arrival*
     end = -1;
     at_x = at_y = 0;
   }
-  out.x[at] = dx;
-  out.y[at] = dy;
+  out.x[at] = static_cast<int16_t>(dx);
+  out.y[at] = static_cast<int16_t>(dy);
   out.end[at] = end;
   out.mask[at] = mask;
   if (out.at_x != nullptr) {
     out.at_x[at] = at_x;
     out.at_y[at] = at_y;
   }
-  if (out.hops != nullptr) out.hops[at] = hops;
+  if (out.hops != nullptr) out.hops[at] = static_cast<uint16_t>(hops);
   return clipped;
 }
 
@@ -103,9 +104,9 @@ int64_t trace_pixels(const TraceJob& job) {
         write_cell(job, block, nullptr, x, y, at);
       }
       if (job.out.residual_y != nullptr) {
-        const bool adds = block.source >= 0 && !is_void(job.out.mask[at]);
-        job.out.residual_y[at] =
-            adds ? step_residual(residual, job.residual_y[at], clipped) : int16_t{0};
+        const bool dead = block.source < 0 || is_void(job.out.mask[at]);
+        job.out.residual_y[at] = static_cast<int16_t>(
+            next_residual(OneLane{}, residual, int{job.residual_y[at]}, dead, clipped));
       }
     }
   }
@@ -140,10 +141,12 @@ int64_t trace_chroma(const TraceJob& job) {
       } else if (block.source != kSourceStop) {
         mask = block.source == kSourceCut ? kMaskCut : kMaskBroken;
       }
-      const bool adds = block.source >= 0 && !is_void(mask);
+      const bool dead = block.source < 0 || is_void(mask);
       job.out.mask_uv[at] = mask;
-      job.out.residual_u[at] = adds ? step_residual(u, job.residual_u[at], clipped) : int16_t{0};
-      job.out.residual_v[at] = adds ? step_residual(v, job.residual_v[at], clipped) : int16_t{0};
+      job.out.residual_u[at] =
+          static_cast<int16_t>(next_residual(OneLane{}, u, int{job.residual_u[at]}, dead, clipped));
+      job.out.residual_v[at] =
+          static_cast<int16_t>(next_residual(OneLane{}, v, int{job.residual_v[at]}, dead, clipped));
     }
   }
   return clipped;
@@ -173,10 +176,8 @@ int64_t trace_blocks(const TraceJob& job) {
 
 }  // namespace
 
-const TraceKernels& trace_best() { return trace_scalar(); }
-
 const TraceKernels& trace_scalar() {
-  static constexpr TraceKernels kTable = {trace_pixels, trace_chroma, trace_blocks, "scalar"};
+  static const TraceKernels kTable = {trace_pixels, trace_chroma, trace_blocks, "scalar"};
   return kTable;
 }
 

@@ -37,7 +37,7 @@ def crop_of(out: dict[str, Any], grid: int = 1) -> dict[str, Any]:
 def run(pictures: Any, crop: Any, grid: int = 1, **options: Any) -> dict[str, Any]:
     size, planes = as_arrays(pictures, crop)
     out: dict[str, Any] = _core.accumulate_arrays(
-        size, planes, {"count_hops": True, "grid": grid, **options}
+        size, planes, {"count_hops": True, "grid": grid, "build": "scalar", **options}
     )
     return crop_of(out, grid)
 
@@ -212,3 +212,43 @@ def test_refused_options(options: dict[str, Any], message: str) -> None:
         run(pictures, CROPS[0], **{"frames": [0], **options})
     with pytest.raises(IndexError):
         run(pictures, CROPS[0], frames=[99])
+
+
+@pytest.mark.parametrize("build", _core.trace_builds()[1:])
+def test_every_simd_build_is_the_scalar_one(build: str) -> None:
+    """Same bytes from every target, on pictures of odd widths, with all that can be carried."""
+    for seed in range(24):
+        rng = np.random.default_rng(1000 + seed)
+        size = [(16, 16), (32, 48), (48, 80), (16, 112), (64, 144)][seed % 5]
+        pictures = random_stream(
+            rng,
+            count=7,
+            size=size,
+            saturate=seed % 4 == 3,
+            damage=seed % 3 > 0,
+            speed=[3, 24, 200][seed % 3],
+        )
+        if seed % 2:  # longer runs: whole rows with one motion
+            for p in pictures:
+                p.mv[..., 4:, :] = p.mv[..., 4:, :1]
+                p.refpic[..., 4:, :] = p.refpic[..., 4:, :1]
+        frames = shown(pictures)
+        for options in (
+            {"residual": "coded"},
+            {"residual": "recon_diff"},
+            {"residual": "coded", "anchors": [2, 4], "cross": "mask"},
+            {"grid": 4, "intra": "coviar"},
+            {"one_step": True},
+        ):
+            want = run(pictures, CROPS[0], frames=frames, **options)
+            got = run(pictures, CROPS[0], frames=frames, **{**options, "build": build})
+            for key, value in want.items():
+                np.testing.assert_array_equal(got[key], value, f"{key}, seed {seed}, {options}")
+
+
+def test_builds_are_named() -> None:
+    builds = _core.trace_builds()
+    assert builds[0] == "scalar"
+    assert len(builds) > 1
+    with pytest.raises(ValueError, match="no build"):
+        run(random_stream(np.random.default_rng(0), count=2), CROPS[0], frames=[0], build="MMX")
