@@ -1,5 +1,7 @@
 #include "base/buffer.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <string>
@@ -18,8 +20,12 @@ std::atomic<uint64_t> g_last_id{0};
 Buffer::Buffer(size_t bytes, bool zeroed) : size_(bytes) {
   // calloc gives untouched zero pages for large sizes, so "zeroed" costs nothing until written.
   // Its 16-byte alignment is raised to 64 by hand; the raw pointer sits just before the data.
-  constexpr size_t kAlign = 64;
-  const size_t total = bytes + kAlign + sizeof(void*);
+  // Large planes are written from end to end: huge pages spare most of the page faults, which
+  // would cost more than the writing.
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const bool huge = bytes >= 2 * kHugePage;
+  const size_t align = huge ? kHugePage : 64;
+  const size_t total = bytes + align + sizeof(void*);
   void* raw = nullptr;
   if (total >= bytes) raw = zeroed ? std::calloc(1, total) : std::malloc(total);
   if (raw == nullptr) {
@@ -28,9 +34,12 @@ Buffer::Buffer(size_t bytes, bool zeroed) : size_(bytes) {
                                         "example with VideoReader.batches()");
   }
   auto address = reinterpret_cast<uintptr_t>(raw) + sizeof(void*);
-  address = (address + kAlign - 1) / kAlign * kAlign;
+  address = (address + align - 1) / align * align;
   reinterpret_cast<void**>(address)[-1] = raw;
   data_ = reinterpret_cast<void*>(address);
+#ifdef MADV_HUGEPAGE
+  if (huge) ::madvise(data_, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // a hint: may fail
+#endif
   note.zero = zeroed;
   id_ = g_last_id.fetch_add(1, std::memory_order_relaxed) + 1;
   g_live_count.fetch_add(1, std::memory_order_relaxed);
