@@ -71,7 +71,8 @@ int32_t common_segment(const MotionProvider& provider, const std::vector<int64_t
 
 // hops=1 needs the blocks themselves: for the distances, and for both predictors.
 void finish_one_step(MotionProvider& provider, const AccumulateOptions& options, int32_t segment,
-                     const std::vector<WantedFrame>& frames, AccumulateResult& result) {
+                     const std::vector<WantedFrame>& frames, AccumulateResult& result,
+                     const std::shared_ptr<Scratch>& scratch) {
   const Geometry& g = result.geometry;
   const bool both = options.residual == ResidualKind::kReconDiff;
   Fates fates(provider, options, segment, kNoPicture);
@@ -83,12 +84,13 @@ void finish_one_step(MotionProvider& provider, const AccumulateOptions& options,
   }
   size_t next = 0;
   if (!pictures.empty()) {
-    provider.read(
-        pictures, mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType),
-        [&](int32_t number, const MotionView& view) {
-          while (motions[next].frame.picture != number) ++next;
-          motions[next].motion = select_motion(view, provider, number, g, options, fates, both);
-        });
+    provider.read(pictures,
+                  mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType),
+                  [&](int32_t number, const MotionView& view) {
+                    while (motions[next].frame.picture != number) ++next;
+                    motions[next].motion =
+                        select_motion(view, provider, number, g, options, fates, both, scratch);
+                  });
   }
   if (both) fill_one_step_diff(provider, motions, result, options.residual_budget);
   const size_t cell_width = static_cast<size_t>(g.coded_width / options.grid);
@@ -154,7 +156,8 @@ const kernels::TraceKernels& trace_build(const std::string& name) {
   throw Error(ErrorKind::kInvalidArgument, "this CPU runs no build of the kernels named " + name);
 }
 
-AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& options) {
+AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& options,
+                            AccumulateResult* reuse) {
   check_options(options);
   AccumulateResult result;
   result.frames = static_cast<int64_t>(options.frames.size());
@@ -165,21 +168,20 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
   if (g.coded_width > 32767 || g.coded_height > 32767) {
     throw Error(ErrorKind::kUnsupported, "pictures larger than 32767 samples cannot be traced");
   }
-  const ResultRows rows = ResultRows::allocate(options, result);
-  if (options.residual == ResidualKind::kReconDiff) {
-    result.residual = std::make_shared<Buffer>(
-        std::max<size_t>(1, static_cast<size_t>(result.frames) * 3 *
-                                static_cast<size_t>(g.width()) * static_cast<size_t>(g.height()) *
-                                sizeof(int16_t)),
-        false);
+  if (options.grid == 4) {
+    // References lie at most 32767 frames away.
+    int64_t most = provider.picture_count() + int64_t{16};
+    for (const int64_t frame : options.frames) most = std::max(most, frame + 32768);
+    if (most > kernels::PackedCell::kMostEnd) {
+      throw Error(ErrorKind::kUnsupported,
+                  "grid=4 names pictures in 24 bits: frames past 8 million need grid=\"pixel\"");
+    }
   }
-  if (options.per_frame) {
-    result.displacement_per_frame =
-        std::make_shared<Buffer>(std::max<size_t>(1, static_cast<size_t>(result.frames) * 2 *
-                                                         rows.layout.cells() * sizeof(float)),
-                                 false);
-  }
-
+  // The memory of the work stays with a result that is used again, and with no other.
+  auto scratch = reuse != nullptr && reuse->scratch != nullptr ? std::move(reuse->scratch)
+                                                               : std::make_shared<Scratch>();
+  if (reuse != nullptr) result.scratch = scratch;
+  const ResultRows rows = ResultRows::allocate(options, result, reuse);
   // Unique pictures in decode order; repeats are copied at the end.
   std::map<int32_t, int64_t> row_of;
   std::vector<std::pair<int64_t, int64_t>> repeats;  // from row, to row
@@ -203,7 +205,7 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
                               : kNoPicture;
       groups[wanted].push_back(frame);
     }
-    MapPool pool(rows.layout);
+    MapPool pool(rows.layout, scratch);
     for (const auto& [wanted, members] : groups) {
       TraceGroup group(provider, options, segment, wanted, result, rows, pool);
       group.run(members);
@@ -213,7 +215,7 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
 
   const bool recon = options.residual == ResidualKind::kReconDiff;
   if (options.one_step && !options.coviar && (recon || options.per_frame)) {
-    finish_one_step(provider, options, segment, frames, result);
+    finish_one_step(provider, options, segment, frames, result, scratch);
   } else if (recon) {
     fill_recon_diff(provider, frames, result, rows.positions, options.residual_budget);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,11 @@ struct AccumulateStats {
   int64_t saturated = 0;        // sums clipped to int16, over all maps computed
   int64_t pictures_read = 0;    // pictures whose motion was asked for
   int64_t pictures_traced = 0;  // maps computed
-  int64_t peak_maps = 0;        // most maps alive at once that nobody asked for
+  double cpu_seconds = 0;  // this thread's, for choosing predictors and tracing, not for parsing
+  int64_t peak_maps = 0;   // most maps alive at once that nobody asked for
 };
+
+class Scratch;
 
 // Planes of T frames; rows are coded size (or the 4x4 grid of it), the caller crops. Null where not
 // asked for. Where `mask` is 2 or 3: displacement 0, residual 0, anchor -1.
@@ -59,13 +63,16 @@ struct AccumulateResult {
   BufferPtr mask_uv;                 // uint8 (T, h / 2, w / 2), coded
   BufferPtr residual;                // int16 (T, 3, H, W) at display size, recon_diff, RGB
   AccumulateStats stats;
+  std::shared_ptr<Scratch> scratch;  // memory of the work, kept with a result that is used again
   bool hidden_ends = false;  // while it is made: `anchor` names pictures that are not presented
 };
 
 // Throws kIndex (no such frame), kInvalidArgument (frames in two segments, options that exclude
 // each other, mode="coviar" on a stream with B pictures), kPlaneUnavailable (a reference that the
-// backend does not know, a plane it does not have).
-AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& options);
+// backend does not know, a plane it does not have). `reuse`: a result whose memory is used again
+// where it is large enough; it is moved from.
+AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& options,
+                            AccumulateResult* reuse = nullptr);
 
 // Builds of the kernels that this CPU runs, "scalar" first. For tests and benchmarks.
 std::vector<std::string> trace_builds();

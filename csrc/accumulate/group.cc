@@ -1,5 +1,7 @@
 #include "accumulate/group.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -13,6 +15,24 @@ constexpr int32_t kFirstHidden = -16;  // end = kFirstHidden - decode number
 
 constexpr PlaneMask kMotionPlanes =
     mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType);
+
+// CPU time of this thread, so that other work on the machine does not count.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& total) : total_(total), start_(now()) {}
+  ~Stopwatch() { total_ += now() - start_; }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  static double now() {
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+  }
+  double& total_;
+  double start_;
+};
 
 [[noreturn]] void throw_untrusted(const MotionProvider& provider, int32_t picture) {
   const MotionPicture p = provider.picture(picture);
@@ -74,6 +94,7 @@ void TraceGroup::run(std::span<const WantedFrame> frames) {
     node.residual_y = {};
     node.residual_uv = {};
     node.motion = {};
+    if (node.uses == 0) pool_.give_back(std::move(node.loan));
   }
   nodes_.clear();
 }
@@ -143,7 +164,9 @@ void TraceGroup::read(std::vector<int32_t> pictures, bool motion, bool residual)
   const auto sink = [&](int32_t number, const MotionView& view) {
     Node& node = nodes_[number];
     if (motion) {
-      node.motion = select_motion(view, provider_, number, g, options_, fates_, false);
+      const Stopwatch watch(result_.stats.cpu_seconds);
+      node.motion =
+          select_motion(view, provider_, number, g, options_, fates_, false, pool_.scratch());
       node.read = true;
       ++result_.stats.pictures_read;
     }
@@ -176,10 +199,14 @@ void TraceGroup::ensure_residual(Nodes::iterator first) {
 }
 
 void TraceGroup::trace(int32_t picture, Node& node) {
+  const Stopwatch watch(result_.stats.cpu_seconds);
   const MotionPicture info = provider_.picture(picture);
   if (node.row < 0) {
     node.loan = pool_.take();
     node.map = node.loan.map;
+  } else if (rows_.layout.packed) {
+    node.loan = pool_.take();
+    node.map.packed = node.loan.map.packed;
   }
   sources_.clear();
   node.may_void = node.motion.broken;

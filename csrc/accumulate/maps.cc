@@ -12,8 +12,14 @@ T* at(const BufferPtr& buffer, size_t offset) {
   return buffer == nullptr ? nullptr : static_cast<T*>(buffer->data()) + offset;
 }
 
-BufferPtr make(size_t rows, size_t bytes) {
-  return std::make_shared<Buffer>(std::max<size_t>(rows * bytes, 1), false);
+// Rows of `bytes` each in `old`, if it is large enough, or in new memory.
+BufferPtr make(size_t rows, size_t bytes, BufferPtr AccumulateResult::*which,
+               AccumulateResult* reuse) {
+  const size_t need = std::max<size_t>(rows * bytes, 1);
+  if (reuse != nullptr && reuse->*which != nullptr && (reuse->*which)->size() >= need) {
+    return std::move(reuse->*which);
+  }
+  return std::make_shared<Buffer>(need, false);
 }
 
 void copy_rows(const BufferPtr& buffer, size_t bytes, int64_t from, int64_t to) {
@@ -29,28 +35,28 @@ MapPool::Loan MapPool::take() {
   peak_ = std::max(peak_, ++out_);
   const size_t cells = layout_.cells();
   const size_t chroma = cells / 4;
-  size_t bytes = cells * (2 * sizeof(int16_t) + sizeof(int32_t) + sizeof(uint8_t));
+  size_t bytes = layout_.packed ? cells * sizeof(uint64_t)
+                                : cells * (2 * sizeof(int16_t) + sizeof(int32_t) + sizeof(uint8_t));
   if (layout_.positions) bytes += cells * 2 * sizeof(int16_t);
   if (layout_.hops) bytes += cells * sizeof(uint16_t);
   if (layout_.residual_y) bytes += cells * sizeof(int16_t);
   if (layout_.residual_uv) bytes += chroma * (2 * sizeof(int16_t) + sizeof(uint8_t));
 
   Loan loan;
-  if (free_.empty()) {
-    loan.memory = std::make_unique<Buffer>(bytes, false);
-  } else {
-    loan.memory = std::move(free_.back());
-    free_.pop_back();
-  }
+  loan.memory = scratch_->take(bytes);
   auto* next = static_cast<uint8_t*>(loan.memory->data());
   const auto carve = [&next](size_t count, auto*& plane) {
     plane = reinterpret_cast<std::remove_reference_t<decltype(plane)>>(next);
     next += count * sizeof(*plane);
   };
   // Widest first, so that every plane is aligned to its own elements.
-  carve(cells, loan.map.end);
-  carve(cells, loan.map.x);
-  carve(cells, loan.map.y);
+  if (layout_.packed) {
+    carve(cells, loan.map.packed);
+  } else {
+    carve(cells, loan.map.end);
+    carve(cells, loan.map.x);
+    carve(cells, loan.map.y);
+  }
   if (layout_.positions) {
     carve(cells, loan.map.at_x);
     carve(cells, loan.map.at_y);
@@ -61,7 +67,7 @@ MapPool::Loan MapPool::take() {
     carve(chroma, loan.map.residual_u);
     carve(chroma, loan.map.residual_v);
   }
-  carve(cells, loan.map.mask);
+  if (!layout_.packed) carve(cells, loan.map.mask);
   if (layout_.residual_uv) carve(chroma, loan.map.mask_uv);
   return loan;
 }
@@ -69,30 +75,40 @@ MapPool::Loan MapPool::take() {
 void MapPool::give_back(Loan loan) {
   if (loan.memory == nullptr) return;
   --out_;
-  free_.push_back(std::move(loan.memory));
+  scratch_->give_back(std::move(loan.memory));
 }
 
-ResultRows ResultRows::allocate(const AccumulateOptions& options, AccumulateResult& result) {
+ResultRows ResultRows::allocate(const AccumulateOptions& options, AccumulateResult& result,
+                                AccumulateResult* reuse) {
   ResultRows rows;
   const Geometry& g = result.geometry;
   rows.layout.width = g.coded_width / options.grid;
   rows.layout.height = g.coded_height / options.grid;
+  rows.layout.packed = options.grid == 4;
   rows.layout.hops = options.count_hops;
   rows.layout.positions = options.residual == ResidualKind::kReconDiff;
   rows.layout.residual_y = options.residual == ResidualKind::kCoded;
   rows.layout.residual_uv = rows.layout.residual_y && g.chroma_format_idc == 1;
   const size_t cells = rows.layout.cells();
   const auto frames = static_cast<size_t>(result.frames);
-  result.displacement = make(frames, cells * 2 * sizeof(int16_t));
-  result.anchor = make(frames, cells * sizeof(int32_t));
-  result.mask = make(frames, cells);
-  if (rows.layout.hops) result.hops = make(frames, cells * sizeof(uint16_t));
-  if (rows.layout.residual_y) result.residual_y = make(frames, cells * sizeof(int16_t));
-  if (rows.layout.residual_uv) {
-    result.residual_uv = make(frames, cells / 2 * sizeof(int16_t));
-    result.mask_uv = make(frames, cells / 4);
+  const auto get = [&](bool wanted, size_t bytes, BufferPtr AccumulateResult::*which) {
+    if (wanted) result.*which = make(frames, bytes, which, reuse);
+  };
+  using R = AccumulateResult;
+  get(true, cells * 2 * sizeof(int16_t), &R::displacement);
+  get(true, cells * sizeof(int32_t), &R::anchor);
+  get(true, cells, &R::mask);
+  get(rows.layout.hops, cells * sizeof(uint16_t), &R::hops);
+  get(rows.layout.residual_y, cells * sizeof(int16_t), &R::residual_y);
+  get(rows.layout.residual_uv, cells / 2 * sizeof(int16_t), &R::residual_uv);
+  get(rows.layout.residual_uv, cells / 4, &R::mask_uv);
+  get(options.per_frame, cells * 2 * sizeof(float), &R::displacement_per_frame);
+  const size_t display = static_cast<size_t>(g.width()) * static_cast<size_t>(g.height());
+  get(options.residual == ResidualKind::kReconDiff, display * 3 * sizeof(int16_t), &R::residual);
+  if (rows.layout.positions) {
+    rows.positions =
+        std::make_shared<Buffer>(std::max<size_t>(1, frames * cells * 2 * sizeof(int16_t)), false);
   }
-  if (rows.layout.positions) rows.positions = make(frames, cells * 2 * sizeof(int16_t));
   return rows;
 }
 

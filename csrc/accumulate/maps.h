@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "accumulate/accumulate.h"
+#include "accumulate/scratch.h"
 #include "base/buffer.h"
 #include "kernels/trace.h"
 
@@ -15,6 +17,7 @@ namespace cvdecode {
 struct MapLayout {
   int width = 0;  // cells: samples, or 4x4 blocks for grid=4
   int height = 0;
+  bool packed = false;  // grid=4: words instead of the planes x, y, end, mask
   bool hops = false;
   bool positions = false;
   bool residual_y = false;
@@ -26,7 +29,8 @@ struct MapLayout {
 // Lends maps; given back, they are lent again.
 class MapPool {
  public:
-  explicit MapPool(const MapLayout& layout) : layout_(layout) {}
+  MapPool(const MapLayout& layout, std::shared_ptr<Scratch> scratch)
+      : layout_(layout), scratch_(std::move(scratch)) {}
   MapPool(const MapPool&) = delete;
   MapPool& operator=(const MapPool&) = delete;
 
@@ -34,24 +38,27 @@ class MapPool {
     kernels::Map map;
     std::unique_ptr<Buffer> memory;
   };
+  // A whole map, or (grid=4) the words that go with planes which are the result's.
   Loan take();
+  const std::shared_ptr<Scratch>& scratch() const { return scratch_; }
   void give_back(Loan loan);
   int64_t peak() const { return peak_; }
 
  private:
   MapLayout layout_;
-  std::vector<std::unique_ptr<Buffer>> free_;
+  std::shared_ptr<Scratch> scratch_;
   int64_t out_ = 0;
   int64_t peak_ = 0;
 };
 
-// The buffers of a result, `positions` beside them, and its rows as maps.
+// The buffers of a result, what is carried beside them, and its rows as maps.
 struct ResultRows {
   MapLayout layout;
   BufferPtr positions;  // int16 (T, 2, h, w)
 
-  // Allocates what the options ask for.
-  static ResultRows allocate(const AccumulateOptions& options, AccumulateResult& result);
+  // Allocates what the options ask for, or takes it from `reuse`.
+  static ResultRows allocate(const AccumulateOptions& options, AccumulateResult& result,
+                             AccumulateResult* reuse);
   kernels::Map row(const AccumulateResult& result, int64_t t) const;
   // Repeats row `from` as row `to` (a frame asked for twice).
   void copy(const AccumulateResult& result, int64_t from, int64_t to) const;

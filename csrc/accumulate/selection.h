@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "accumulate/fate.h"
 #include "accumulate/motion.h"
+#include "accumulate/scratch.h"
 #include "kernels/trace.h"
 
 namespace cvdecode {
@@ -16,7 +18,7 @@ struct SelectedSource {
 };
 
 struct SelectedMotion {
-  std::vector<kernels::BlockMotion> blocks;  // (h4, w4); source indexes `sources`
+  BlockArray blocks;  // (h4, w4); source indexes `sources`
   // The other predictor of bi-predicted blocks, only when asked for; source = kSourceStop: none.
   std::vector<kernels::BlockMotion> others;
   std::vector<SelectedSource> sources;
@@ -28,6 +30,6 @@ struct SelectedMotion {
 // `both` fills `others`, and a bi-predicted block with one broken reference is broken.
 SelectedMotion select_motion(const MotionView& view, const MotionProvider& provider, int32_t t,
                              const Geometry& geometry, const AccumulateOptions& options,
-                             Fates& fates, bool both);
+                             Fates& fates, bool both, const std::shared_ptr<Scratch>& scratch);
 
 }  // namespace cvdecode

@@ -109,7 +109,8 @@ T value_of(const py::dict& options, const char* key, T absent) {
 }
 
 py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
-                           const py::dict& options) {
+                           const py::dict& options,
+                           const std::shared_ptr<AccumulateResult>& memory) {
   if (size.size() != 7 || size[0] <= 0 || size[1] <= 0 || size[0] % 16 != 0 || size[1] % 16 != 0) {
     throw Error(ErrorKind::kInvalidArgument,
                 "size must be (coded_width, coded_height, left, top, right, bottom, "
@@ -174,21 +175,22 @@ py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
     if (at >= 0 && at < rgb_rows) row.rgb = rgb.row(static_cast<size_t>(at));
   }
   const AccumulateOptions parsed = accumulate_options(options);
-  AccumulateResult result;
+  auto result = std::make_shared<AccumulateResult>();
   {
     py::gil_scoped_release release;
     ArrayProvider provider(g, std::move(rows));
-    check_bytes(g, parsed, 0);
-    result = accumulate(provider, parsed);
+    if (memory == nullptr) check_bytes(g, parsed, 0);
+    *result = accumulate(provider, parsed, memory.get());
   }
   return accumulate_result(result);
 }
 
-py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options) {
+py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
+                           const std::shared_ptr<AccumulateResult>& memory) {
   VideoReader& reader = handle.get();
   const VideoReader::Use use(reader);
   const AccumulateOptions parsed = accumulate_options(options);
-  AccumulateResult result;
+  auto result = std::make_shared<AccumulateResult>();
   int32_t segment = 0;
   {
     const py::gil_scoped_release release;
@@ -197,8 +199,10 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options) 
       const int32_t first = provider.find(parsed.frames.front());
       if (first >= 0) segment = provider.picture(first).segment;
     }
-    check_bytes(provider.geometry(segment), parsed, reader.options().max_bytes);
-    result = accumulate(provider, parsed);
+    if (memory == nullptr) {
+      check_bytes(provider.geometry(segment), parsed, reader.options().max_bytes);
+    }
+    *result = accumulate(provider, parsed, memory.get());
   }
   py::dict out = accumulate_result(result);
   out["segment"] = segment;
@@ -253,7 +257,8 @@ AccumulateOptions accumulate_options(const py::dict& options) {
   return o;
 }
 
-py::dict accumulate_result(const AccumulateResult& r) {
+py::dict accumulate_result(std::shared_ptr<AccumulateResult> result) {
+  const AccumulateResult& r = *result;
   const auto t = static_cast<py::ssize_t>(r.frames);
   const py::ssize_t h = r.geometry.coded_height / r.grid;
   const py::ssize_t w = r.geometry.coded_width / r.grid;
@@ -275,16 +280,20 @@ py::dict accumulate_result(const AccumulateResult& r) {
   stats["saturated"] = r.stats.saturated;
   stats["pictures_read"] = r.stats.pictures_read;
   stats["pictures_traced"] = r.stats.pictures_traced;
+  stats["cpu_seconds"] = r.stats.cpu_seconds;
   stats["peak_maps"] = r.stats.peak_maps;
   out["stats"] = stats;
+  out["memory"] = std::move(result);
   return out;
 }
 
 void register_accumulate(py::module_& m) {
+  py::class_<AccumulateResult, std::shared_ptr<AccumulateResult>>(
+      m, "AccumulationMemory", "The memory of an accumulation; another call can use it again.");
   m.def("accumulate_arrays", &accumulate_arrays, py::arg("size"), py::arg("planes"),
-        py::arg("options"), "accumulate() over arrays in memory.");
+        py::arg("options"), py::arg("memory") = nullptr, "accumulate() over arrays in memory.");
   m.def("accumulate_reader", &accumulate_reader, py::arg("reader"), py::arg("options"),
-        "accumulate() over an opened video.");
+        py::arg("memory") = nullptr, "accumulate() over an opened video.");
   m.def("trace_builds", &trace_builds,
         "Names of the builds of the trace that this CPU runs; option \"build\" names one.");
   m.def("read_rgb", &read_rgb, py::arg("reader"), py::arg("frame"),

@@ -22,6 +22,11 @@ inline constexpr int32_t kSourceStop = -1;    // it ends here: intra block
 inline constexpr int32_t kSourceBroken = -2;  // it ends in nothing: mask 2
 inline constexpr int32_t kSourceCut = -3;     // it is cut: mask 3
 
+// The mask of blocks whose trace does not leave the picture.
+inline uint8_t mask_of_source(int32_t source) {
+  return source == kSourceStop ? kMaskIntraBlock : (source == kSourceCut ? kMaskCut : kMaskBroken);
+}
+
 // The one predictor of a 4x4 luma block that the selector took.
 struct BlockMotion {
   int16_t x = 0;  // quarter luma samples, source = here + (x, y) / 4
@@ -43,6 +48,14 @@ struct Map {
   int16_t* residual_u = nullptr;
   int16_t* residual_v = nullptr;
   uint8_t* mask_uv = nullptr;  // Mask on the chroma grid, whose traces differ from luma's
+  // grid=4: x, y, mask and end of a cell in one word (PackedCell), which is what `blocks` traces
+  // through; the planes x, y, end, mask may then be null.
+  uint64_t* packed = nullptr;
+};
+
+// A cell of grid=4 as four 16-bit lanes: x, y, mask | low bits of end, the rest of end.
+struct PackedCell {
+  static constexpr int32_t kMostEnd = (1 << 23) - 1;  // and no smaller than its negative
 };
 
 // A reference: a map computed before, or a picture in which every trace ends.
@@ -69,11 +82,26 @@ struct TraceJob {
   Map out;
 };
 
-// Each returns how many sums were clipped to int16.
+// Blocks of a row that may share one selected predictor.
+struct SelectJob {
+  const int16_t* x = nullptr;     // vectors of the list that is selected; null: (0, 0)
+  const int16_t* y = nullptr;     //
+  const int32_t* ref0 = nullptr;  // references of both lists, as the planes hold them
+  const int32_t* ref1 = nullptr;
+  int count = 0;                 // blocks to the end of the row, at least 1
+  int32_t source = kSourceStop;  // what the references of the first block come to
+  BlockMotion* out = nullptr;
+};
+
+// Each but select returns how many sums were clipped to int16.
 struct TraceKernels {
+  // Writes the motion of the first block and of those after it whose references are the same;
+  // returns how many these are. More of the row may be written, and is written again.
+  // `longest` grows to the largest component of a vector met (absolute), or somewhat more.
+  int (*select)(const SelectJob& job, int32_t& longest);
   int64_t (*pixels)(const TraceJob& job);  // luma grid: x, y, end, mask, at_*, hops, residual_y
   int64_t (*chroma)(const TraceJob& job);  // chroma grid: residual_u, residual_v, mask_uv
-  // grid=4: a map has one cell per 4x4 block; x, y, end, mask, hops.
+  // grid=4: a map has one cell per 4x4 block; packed, hops, and the planes where they are not null.
   int64_t (*blocks)(const TraceJob& job);
   std::string name;
 };

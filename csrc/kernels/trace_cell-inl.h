@@ -14,6 +14,8 @@
 
 #include <cstdint>
 
+#include "kernels/trace_pixel.h"
+
 #ifdef __CUDACC__
 #define CVDECODE_LANES_INLINE __host__ __device__ inline
 #else
@@ -46,6 +48,15 @@ CVDECODE_LANES_INLINE V next_hops(L lanes, V h, M dead) {
   return lanes.zero_where(dead, lanes.add_hop(h));
 }
 // Where the trace ended, at which sample and with which mask: taken over as it is.
+
+// The same for a whole cell of grid=4.
+template <class L, class C>
+CVDECODE_LANES_INLINE uint64_t next_cell(L lane, uint64_t cell, int x, int y, C& clipped) {
+  const bool dead = is_void(cell_mask(cell));
+  return pack_cell(next_displacement(lane, int{cell_x(cell)}, x, dead, clipped),
+                   next_displacement(lane, int{cell_y(cell)}, y, dead, clipped), cell_end(cell),
+                   cell_mask(cell));
+}
 
 #ifdef HWY_NAMESPACE
 }  // namespace HWY_NAMESPACE

@@ -53,4 +53,17 @@ struct OneLane {
   CVDECODE_HD int zero_where(bool dead, int value) const { return dead ? 0 : value; }
 };
 
+// PackedCell: x, y, mask and end of a cell of grid=4.
+CVDECODE_HD inline uint64_t pack_cell(int x, int y, int32_t end, uint8_t mask) {
+  return static_cast<uint64_t>(static_cast<uint16_t>(x)) |
+         static_cast<uint64_t>(static_cast<uint16_t>(y)) << 16 | static_cast<uint64_t>(mask) << 32 |
+         static_cast<uint64_t>(static_cast<uint32_t>(end) & 0xFFFFFFU) << 40;
+}
+CVDECODE_HD inline int16_t cell_x(uint64_t cell) { return static_cast<int16_t>(cell); }
+CVDECODE_HD inline int16_t cell_y(uint64_t cell) { return static_cast<int16_t>(cell >> 16); }
+CVDECODE_HD inline uint8_t cell_mask(uint64_t cell) { return static_cast<uint8_t>(cell >> 32); }
+CVDECODE_HD inline int32_t cell_end(uint64_t cell) {
+  return static_cast<int32_t>(static_cast<int64_t>(cell) >> 40);
+}
+
 }  // namespace cvdecode::kernels

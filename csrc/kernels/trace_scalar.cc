@@ -2,6 +2,7 @@
 // tested against it, and it against a literal NumPy version of docs/accumulation.md.
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 
 #include "kernels/trace.h"
 #include "kernels/trace_cell-inl.h"
@@ -62,8 +63,8 @@ int64_t write_cell(const TraceJob& job, const BlockMotion& block, const Arrival*
     dx = next_displacement(lane, arrival->x, int{block.x}, dead, clipped);
     dy = next_displacement(lane, arrival->y, int{block.y}, dead, clipped);
     hops = next_hops(lane, int{arrival->hops}, dead);
-  } else if (block.source != kSourceStop) {
-    mask = block.source == kSourceCut ? kMaskCut : kMaskBroken;
+  } else {
+    mask = mask_of_source(block.source);
   }
   if (is_void(mask)) {
     end = -1;
@@ -79,6 +80,19 @@ int64_t write_cell(const TraceJob& job, const BlockMotion& block, const Arrival*
   }
   if (out.hops != nullptr) out.hops[at] = static_cast<uint16_t>(hops);
   return clipped;
+}
+
+int select_run(const SelectJob& job, int32_t& longest) {
+  int n = 0;
+  for (; n < job.count; ++n) {
+    if (job.ref0[n] != job.ref0[0] || job.ref1[n] != job.ref1[0]) break;
+    BlockMotion& block = job.out[n];
+    block.x = job.x == nullptr ? int16_t{0} : job.x[n];
+    block.y = job.y == nullptr ? int16_t{0} : job.y[n];
+    block.source = job.source;
+    longest = std::max({longest, std::abs(int32_t{block.x}), std::abs(int32_t{block.y})});
+  }
+  return n;
 }
 
 int64_t trace_pixels(const TraceJob& job) {
@@ -138,8 +152,8 @@ int64_t trace_chroma(const TraceJob& job) {
           u = source.map.residual_u[from];
           v = source.map.residual_v[from];
         }
-      } else if (block.source != kSourceStop) {
-        mask = block.source == kSourceCut ? kMaskCut : kMaskBroken;
+      } else {
+        mask = mask_of_source(block.source);
       }
       const bool dead = block.source < 0 || is_void(mask);
       job.out.mask_uv[at] = mask;
@@ -154,6 +168,7 @@ int64_t trace_chroma(const TraceJob& job) {
 
 int64_t trace_blocks(const TraceJob& job) {
   int64_t clipped = 0;
+  const Map& out = job.out;
   const int width = job.width / 4;
   const int height = job.height / 4;
   for (int y = 0; y < height; ++y) {
@@ -161,14 +176,30 @@ int64_t trace_blocks(const TraceJob& job) {
       const size_t at =
           static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
       const BlockMotion& block = job.blocks[at];
+      uint64_t cell = 0;
+      int hops = 0;
       if (block.source >= 0) {
-        const Arrival arrival =
-            arrive(job.sources[block.source], source_block(x, block.x, job.width),
-                   source_block(y, block.y, job.height), width);
-        clipped += write_cell(job, block, &arrival, x, y, at);
+        const Source& source = job.sources[block.source];
+        const size_t from =
+            static_cast<size_t>(source_block(y, block.y, job.height)) * static_cast<size_t>(width) +
+            static_cast<size_t>(source_block(x, block.x, job.width));
+        cell = next_cell(
+            OneLane{},
+            source.is_end ? pack_cell(0, 0, source.end, source.mask) : source.map.packed[from],
+            block.x, block.y, clipped);
+        const int before = source.is_end || out.hops == nullptr ? 0 : source.map.hops[from];
+        hops = next_hops(OneLane{}, before, is_void(cell_mask(cell)));
       } else {
-        write_cell(job, block, nullptr, x, y, at);
+        const uint8_t mask = mask_of_source(block.source);
+        cell = pack_cell(0, 0, is_void(mask) ? -1 : job.here, mask);
       }
+      out.packed[at] = cell;
+      if (out.hops != nullptr) out.hops[at] = static_cast<uint16_t>(hops);
+      if (out.x == nullptr) continue;
+      out.x[at] = cell_x(cell);
+      out.y[at] = cell_y(cell);
+      out.end[at] = cell_end(cell);
+      out.mask[at] = cell_mask(cell);
     }
   }
   return clipped;
@@ -177,12 +208,14 @@ int64_t trace_blocks(const TraceJob& job) {
 }  // namespace
 
 const TraceKernels& trace_scalar() {
-  static const TraceKernels kTable = {trace_pixels, trace_chroma, trace_blocks, "scalar"};
+  static const TraceKernels kTable = {select_run, trace_pixels, trace_chroma, trace_blocks,
+                                      "scalar"};
   return kTable;
 }
 
 void fill_end(const Map& map, int width, int height, int32_t end, uint8_t mask) {
   const size_t cells = static_cast<size_t>(width) * static_cast<size_t>(height);
+  if (map.packed != nullptr) std::fill_n(map.packed, cells, pack_cell(0, 0, end, mask));
   std::fill_n(map.x, cells, int16_t{0});
   std::fill_n(map.y, cells, int16_t{0});
   std::fill_n(map.end, cells, end);

@@ -50,6 +50,8 @@ class AccumulationStats:
     """Maps computed."""
     peak_maps: int
     """Most maps alive at once of pictures that nobody asked for."""
+    cpu_seconds: float
+    """CPU time of choosing predictors and tracing: accumulation without the parsing under it."""
 
 
 class Accumulation:
@@ -61,7 +63,7 @@ class Accumulation:
     the top left of the display. Where ``mask`` is 2 or 3: displacement 0, residual 0, anchor -1.
     """
 
-    __slots__ = ("_arrays", "frames", "grid", "mode", "segment", "stats")
+    __slots__ = ("_arrays", "_memory", "frames", "grid", "mode", "segment", "stats")
 
     def __init__(
         self,
@@ -71,9 +73,11 @@ class Accumulation:
         mode: Mode,
         segment: Segment,
         stats: AccumulationStats,
+        memory: _core.AccumulationMemory | None = None,
     ) -> None:
-        """Made by accumulate()."""
+        """Made by accumulate(); ``memory`` is what ``out=`` can use again."""
         self._arrays = arrays
+        self._memory = memory
         self.frames = frames
         """Presentation index of each row, int64 (T,)."""
         self.grid = grid
@@ -190,6 +194,7 @@ def accumulate(
     per_frame: bool = False,
     return_hops: bool = False,
     mode: Mode = "exact",
+    out: Accumulation | None = None,
 ) -> Accumulation:
     """Trace every pixel of ``frames`` back through its true references to an anchor.
 
@@ -225,6 +230,9 @@ def accumulate(
         return_hops: also give the number of steps of each trace.
         mode: "exact", or "coviar" for the map of pytorch-coviar's loader, integer for integer:
             whole samples, I and P pictures only, with hops=1 its map of a single frame.
+        out: an accumulation of an earlier call. Its memory is used again where it is large enough,
+            so arrays taken from it change, and it must not be read afterwards: fresh memory costs
+            more than the tracing.
 
     Returns:
         An Accumulation: displacement, anchor, mask and what else was asked for.
@@ -279,13 +287,18 @@ def accumulate(
         )
         options["anchors"] = sorted(set(found.tolist()))
 
+    memory = None
+    if out is not None:
+        if not isinstance(out, Accumulation):
+            raise TypeError(f"out is an Accumulation, not {type(out).__name__}")
+        memory, out._memory = out._memory, None
     if isinstance(source, VideoReader):
-        out = _core.accumulate_reader(source._handle(), options)
-        where = source.segments[out["segment"]] if source.segments else _NOWHERE
+        result = _core.accumulate_reader(source._handle(), options, memory)
+        where = source.segments[result["segment"]] if source.segments else _NOWHERE
     else:
-        out = _of_clip(source, options)
+        result = _of_clip(source, options, memory)
         where = source.segment
-    return _result(out, wanted, options["grid"], mode, where)
+    return _result(result, wanted, options["grid"], mode, where)
 
 
 _NOWHERE = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)
@@ -311,7 +324,9 @@ def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _of_clip(clip: Clip, options: dict[str, Any]) -> dict[str, Any]:
+def _of_clip(
+    clip: Clip, options: dict[str, Any], memory: _core.AccumulationMemory | None
+) -> dict[str, Any]:
     """accumulate() over the arrays of a clip, which need not be as the core made them."""
     segment = clip.segment
     width, height = segment.coded_size
@@ -339,7 +354,7 @@ def _of_clip(clip: Clip, options: dict[str, Any]) -> dict[str, Any]:
         planes["rgb"] = np.ascontiguousarray(clip.rgb)
         place = {int(index): row for row, index in enumerate(clip.rgb_index)}
         planes["rgb_row"] = np.array([place.get(int(i), -1) for i in clip.index], np.int64)
-    return _core.accumulate_arrays((width, height, *crop, chroma), planes, options)
+    return _core.accumulate_arrays((width, height, *crop, chroma), planes, options, memory)
 
 
 def _references(clip: Clip) -> npt.NDArray[np.uint8]:
@@ -410,4 +425,5 @@ def _result(
         )
         if out[name] is not None
     }
-    return Accumulation(arrays, frames, grid, mode, segment, AccumulationStats(**out["stats"]))
+    stats = AccumulationStats(**out["stats"])
+    return Accumulation(arrays, frames, grid, mode, segment, stats, out["memory"])

@@ -242,7 +242,10 @@ def test_every_simd_build_is_the_scalar_one(build: str) -> None:
         ):
             want = run(pictures, CROPS[0], frames=frames, **options)
             got = run(pictures, CROPS[0], frames=frames, **{**options, "build": build})
+            assert got["stats"]["saturated"] == want["stats"]["saturated"]
             for key, value in want.items():
+                if key in ("stats", "memory"):
+                    continue
                 np.testing.assert_array_equal(got[key], value, f"{key}, seed {seed}, {options}")
 
 

@@ -342,3 +342,29 @@ def test_results_own_their_memory(encode: Any) -> None:
     del kept
     assert cvdecode.live_buffers() == before
     del torch
+
+
+def test_memory_is_used_again(encode: Any) -> None:
+    """out= gives the same values in the same place, and grows where it must."""
+    path = encode("acc_long.mp4")
+    with VideoReader(path, planes=("mv", "ref")) as video:
+        for options in ({}, {"grid": 4}, {"residual": "recon_diff"}, {"return_hops": True}):
+            want = accumulate(video, [4, 7, 3], **options)
+            first = accumulate(video, [9, 8, 2], **options)
+            place = first.displacement.ctypes.data
+            again = accumulate(video, [4, 7, 3], out=first, **options)
+            assert again.displacement.ctypes.data == place
+            fewer = accumulate(video, [7], out=again, **options)
+            assert fewer.displacement.ctypes.data == place
+            more = accumulate(video, [4, 7, 3], out=fewer, **options)
+            for name in want.planes:
+                np.testing.assert_array_equal(more._arrays[name], want._arrays[name])
+            larger = accumulate(video, range(19), out=more, **options)
+            np.testing.assert_array_equal(larger.displacement[4], want.displacement[0])
+        clip = video[0:9]
+        place = larger.displacement.ctypes.data
+        of_clip = accumulate(clip, out=larger, return_hops=True)
+        assert of_clip.displacement.ctypes.data == place
+        np.testing.assert_array_equal(of_clip.displacement[4], want.displacement[0])
+        with pytest.raises(TypeError, match="out"):
+            accumulate(video, [1], out=clip)  # type: ignore[arg-type]
