@@ -1,6 +1,6 @@
-// The one definition of what a cell of a map takes over from where its vector points (CONTRACT
-// section 5), over lanes: OneLane in plain C++ and in a CUDA thread, many lanes in SIMD. Every
-// build includes this file; none repeats it. trace_pixel.h says where a vector points.
+// The one definition of what a cell of a map takes over from where its vector points
+// (docs/accumulation.md), over lanes: OneLane in plain C++ and in a CUDA thread, many lanes in
+// SIMD. Every build includes this file; none repeats it. trace_pixel.h says where a vector points.
 //
 // Lanes offer set16, sub_sat, add_sat, add_hop, is_void, zero_where over their own types.
 
