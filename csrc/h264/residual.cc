@@ -81,6 +81,8 @@ LevelScale::LevelScale(const Pps& pps) {
 
 void ResidualWriter::start_clearing(const ResidualTarget& target) {
   target_ = target;
+  address_ = 0;  // of the last slice, perhaps of a larger picture: abandon_macroblock() looks there
+  mask_ = 0;
   y_ = nullptr;
   uv_ = {nullptr, nullptr};
   clearable_ = (target.y != nullptr ? ResidualMask{0xffff} : 0) |
