@@ -8,6 +8,8 @@ PY := .venv/bin/python
 # Tests and benches call cmake, ninja and cvdecode by name.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CLIP ?=
+# One test process a core, each with one thread of its own for torch.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto
 SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
 STAMPS := .venv/.stamps
 
@@ -40,10 +42,10 @@ demo: build  ## All planes of a video, accumulated: a table and demo/report.html
 	$(PY) examples/demo.py $(if $(CLIP),"$(CLIP)")
 
 test: build $(STAMPS)/dev  ## The whole test suite, long runs in their short form
-	$(PY) -m pytest -q $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-long: build $(STAMPS)/dev  ## The suite with every oracle over the whole generated matrix
-	CVDECODE_LONG=1 $(PY) -m pytest -q $(PYTEST_ARGS)
+	CVDECODE_LONG=1 $(PYTEST) $(PYTEST_ARGS)
 
 lint: build $(STAMPS)/dev  ## Formatters, linters, types
 	$(PY) -m ruff check .
