@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/trace_pixel.h"
+
 namespace cvdecode::kernels {
 
 // What Map::mask holds. The numbers are public.
@@ -23,7 +25,7 @@ inline constexpr int32_t kSourceBroken = -2;  // it ends in nothing: mask 2
 inline constexpr int32_t kSourceCut = -3;     // it is cut: mask 3
 
 // The mask of blocks whose trace does not leave the picture.
-inline uint8_t mask_of_source(int32_t source) {
+CVDECODE_HD inline uint8_t mask_of_source(int32_t source) {
   return source == kSourceStop ? kMaskIntraBlock : (source == kSourceCut ? kMaskCut : kMaskBroken);
 }
 
