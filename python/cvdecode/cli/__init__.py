@@ -1,4 +1,4 @@
-"""The command line: cvdecode probe | extract | accumulate | view | bench."""
+"""The command line: cvdecode probe | extract | accumulate | view | bench | study."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import cvdecode
-from cvdecode.cli import accumulate, bench, extract, probe, view
+from cvdecode.cli import accumulate, bench, extract, probe, study, view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (probe, extract, accumulate, view, bench)
+COMMANDS = (probe, extract, accumulate, view, bench, study)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,181 @@
+"""How compression changes recognition: transcode a set, measure it, run a model over it, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cvdecode.cli._inputs import expand
+from cvdecode.cli._terminal import print_table, progress, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cvdecode.study.transcode import Estimate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, add in ACTIONS.items():
+        run_it, fill = add
+        summary = (run_it.__doc__ or "").splitlines()[0]
+        action = actions.add_parser(name, help=summary, description=run_it.__doc__)
+        fill(action)
+        action.add_argument("--json", action="store_true", help="print the result as JSON")
+        action.set_defaults(act=run_it)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return int(arguments.act(arguments))
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: whole numbers, separated by commas") from None
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    return shlex.join(["cvdecode", *sys.argv[1:]]) if sys.argv else ""
+
+
+def _transcode_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a video, a folder of videos, or a .txt list")
+    parser.add_argument("out", help="output folder; the same command goes on where it stopped")
+    parser.add_argument("--codec", choices=("h264", "hevc", "jpeg"), default="h264")
+    rates = parser.add_mutually_exclusive_group()
+    values = "LIST"
+    rates.add_argument("--crf", type=_numbers, metavar=values, help="(default: 0,10,20,30,40,50)")
+    rates.add_argument("--qp", type=_numbers, metavar=values, help="QP of every macroblock")
+    rates.add_argument("--bitrate", type=_numbers, metavar=values, help="kbit/s, one pass")
+    rates.add_argument("--strength", type=_numbers, metavar=values, help="JPEG: 0 to 100")
+    rates.add_argument("--quality", type=_numbers, metavar=values, help="JPEG: 1 to 100")
+    parser.add_argument("--gop", type=_numbers, default=[12], metavar=values, help="(default: 12)")
+    parser.add_argument("--preset", default="medium", help="of x264 or x265 (default: medium)")
+    parser.add_argument("--bframes", type=int, help="(default: the encoder's)")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=360,
+        help="scale a clip whose short side is longer to this; 0 = never (default: 360)",
+    )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="send small clips of equal size through one encoder process with CRF and bitrate "
+        "too; its rate control then carries over from clip to clip",
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="clips at a time")
+
+
+def transcode(arguments: argparse.Namespace) -> int:
+    """Encode every clip with every setting of a grid: parallel, resumable, verified."""
+    from cvdecode.study.grid import RATES, grid
+    from cvdecode.study.transcode import transcode as work
+
+    codec = arguments.codec
+    given = {
+        rate: getattr(arguments, rate)
+        for rate in ("crf", "qp", "bitrate", "strength", "quality")
+        if getattr(arguments, rate)
+    }
+    usual = {"strength": list(range(0, 101, 10))} if codec == "jpeg" else {}
+    rate, values = next(iter((given or usual or {"crf": [0, 10, 20, 30, 40, 50]}).items()))
+    if rate not in RATES[codec]:
+        raise ValueError(f"--{rate} does not go with --codec {codec}: {', '.join(RATES[codec])}")
+    settings = grid(
+        codec,
+        rate,
+        values,
+        arguments.gop,
+        preset=arguments.preset,
+        bframes=arguments.bframes,
+        short_side=arguments.short_side or None,
+    )
+
+    def tell(estimate: Estimate) -> None:
+        print(
+            f"{estimate.items} outputs to write, about {readable(estimate.bytes)}; "
+            f"{estimate.done_before} done before; {readable(estimate.free)} free",
+            file=sys.stderr,
+        )
+
+    with progress() as bar:
+        task = bar.add_task("transcoding", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        summary = work(
+            expand([arguments.source]),
+            settings,
+            arguments.out,
+            jobs=arguments.jobs,
+            join=arguments.join,
+            command=_command(arguments),
+            on_estimate=tell,
+            on_progress=show,
+        )
+    rows = cell_rows(summary.records)
+    if arguments.json:
+        said = {"cells": rows, "failed": summary.failed, "done_before": summary.done_before}
+        print(json.dumps(said))
+        return 1 if summary.failed else 0
+    print_table(
+        f"{arguments.out}: one folder a setting",
+        ("setting", "clips", "frames", "size", "kbit/s", "mean QP"),
+        [
+            (
+                r["setting"],
+                str(r["clips"]),
+                str(r["frames"]),
+                readable(r["bytes"]),
+                f"{r['kbps']:.1f}",
+                "" if r["mean_qp"] is None else f"{r['mean_qp']:.2f}",
+            )
+            for r in rows
+        ],
+    )
+    if summary.failed:
+        print_table(
+            "not made",
+            ("clip", "setting", "why"),
+            [(f["source"], f["setting"] or "", f["error"]) for f in summary.failed],
+        )
+    return 1 if summary.failed else 0
+
+
+def cell_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a setting from the lines of a manifest."""
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault(record["setting"], []).append(record)
+    rows = []
+    for name, those in cells.items():
+        seconds = sum(r["seconds"] for r in those)
+        qps = [(r["mean_qp"], r["frames"]) for r in those if r.get("mean_qp") is not None]
+        frames = sum(n for _, n in qps)
+        rows.append(
+            {
+                "setting": name,
+                "clips": len(those),
+                "frames": sum(r["frames"] for r in those),
+                "bytes": sum(r["bytes"] for r in those),
+                "kbps": 8e-3 * sum(r["video_bytes"] for r in those) / seconds if seconds else 0.0,
+                "mean_qp": sum(q * n for q, n in qps) / frames if frames else None,
+            }
+        )
+    return rows
+
+
+ACTIONS: dict[
+    str,
+    tuple[Callable[[argparse.Namespace], int], Callable[[argparse.ArgumentParser], None]],
+] = {
+    "transcode": (transcode, _transcode_arguments),
+}

@@ -1,0 +1,112 @@
+"""JSON lines that survive a kill: a journal of finished work, and where numbers come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cvdecode
+
+Record = dict[str, Any]
+
+
+def dump(record: Record) -> str:
+    """One line of JSON with sorted keys, so that equal records are equal bytes."""
+    return json.dumps(record, sort_keys=True, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a record holds a {type(value).__name__}, which JSON cannot")
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[Record]:
+    """The records of a file of JSON lines; a line that a kill cut off is left out."""
+    found = []
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found
+
+
+def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a file in one piece: a kill leaves the old content or the new, nothing between."""
+    part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+class Journal:
+    """A file of JSON lines, one for each finished piece of work, found again by its "key".
+
+    Lines are appended as work finishes, whatever the order; finish() writes them sorted, so that
+    the file does not depend on the order, nor on how often the work was interrupted.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self.records: dict[str, Record] = {}
+        if self._path.exists():
+            for record in read_lines(self._path):
+                if "key" in record:
+                    self.records[str(record["key"])] = record
+
+    def add(self, record: Record) -> None:
+        """Appends one record; it is on the disk when this returns.
+
+        A record is remembered only when its line is safely written.
+        """
+        with self._lock, open(self._path, "ab") as file:
+            if file.tell() and not self._ends_with_newline():
+                file.write(b"\n")  # a line cut off earlier must not swallow this one
+            file.write((dump(record) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+            self.records[str(record["key"])] = record
+
+    def _ends_with_newline(self) -> bool:
+        with open(self._path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def finish(
+        self, order: Callable[[Record], Any], keep: Iterable[str] | None = None
+    ) -> list[Record]:
+        """Rewrites the file in one piece, sorted by `order`; only the keys in `keep`, if given."""
+        with self._lock:
+            kept = self.records if keep is None else {k: self.records[k] for k in keep}
+            records = sorted(kept.values(), key=order)
+            write_atomic(self._path, "".join(dump(record) + "\n" for record in records))
+            return records
+
+
+def provenance(command: str, seed: int | None = None) -> Record:
+    """Versions, seed and command, to stand beside numbers. No time of day: runs compare equal."""
+    from .ffmpeg import version
+
+    return {
+        "command": command,
+        "seed": seed,
+        "versions": {
+            "cvdecode": cvdecode.__version__,
+            "ffmpeg": version(),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
