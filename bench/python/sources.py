@@ -99,6 +99,23 @@ def gop_sources(quick: bool = False) -> list[tuple[str, Path]]:
     ]
 
 
+def accumulation_sources() -> list[tuple[str, Path]]:
+    """Closed GOPs of 12 with B-frames, which accumulation traces whole, at two sizes."""
+    found = []
+    for kind, name in KINDS.items():
+        for width, height in ((340, 256), (1920, 1080)):
+            out = CACHE / f"gop12-{kind}-{width}x{height}.mp4"
+            if not (DATA / name).exists():
+                continue
+            _encode(
+                DATA / name, out, "-vf", f"scale={width}:{height},setsar=1", "-c:v", "libx264",
+                "-g", "12", "-keyint_min", "12", "-sc_threshold", "0", "-bf", "2",
+                "-pix_fmt", "yuv420p", "-x264-params", "open-gop=0",
+            )  # fmt: skip
+            found.append((f"{kind} {width}x{height}", out))
+    return found
+
+
 def coviar_source() -> Path:
     """Re-encoded as pytorch-coviar asks for: raw MPEG-4, I and P, GOP 12."""
     return _derived(

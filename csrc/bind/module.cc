@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m) {
   cvdecode::bind::register_libav_test(m);
   cvdecode::bind::register_accumulate(m);
   cvdecode::bind::register_rasterize(m);
+  cvdecode::bind::register_trace_test(m);
   cvdecode::bind::register_demux(m);
   cvdecode::bind::register_h264_headers(m);
   cvdecode::bind::register_h264_debug(m);

@@ -1,0 +1,185 @@
+"""Every build of the trace's kernels against the scalar one: same bytes, and not one beside them.
+
+The arrays lie at addresses that no vector is aligned to, between guard bytes, or end at a page
+that must not be touched. tests/python/test_accumulate.py holds the scalar build to its definition.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cvdecode import _core
+from guarded import Guarded, Walled
+
+BUILDS = _core.trace_builds()
+SIZES = [(16, 16), (32, 16), (16, 48), (48, 80), (112, 16), (144, 64), (272, 32)]
+BLOCK = np.dtype([("x", "<i2"), ("y", "<i2"), ("source", "<i4")])
+LUMA = {"x": "<i2", "y": "<i2", "end": "<i4", "mask": "u1"}
+MORE = {"at_x": "<i2", "at_y": "<i2", "hops": "<u2", "residual_y": "<i2"}
+CHROMA = {"residual_u": "<i2", "residual_v": "<i2", "mask_uv": "u1"}
+
+
+def random_blocks(rng: np.random.Generator, w4: int, h4: int, sources: int) -> np.ndarray:
+    """Rectangles of one motion: macroblocks, rows, 8x8 and 4x4 blocks, some far too long."""
+    blocks = np.zeros((h4, w4), BLOCK)
+    for _ in range(4 + w4 * h4 // 12):
+        step = int(rng.choice([1, 2, 4]))
+        y = int(rng.integers(h4 // step)) * step
+        x = int(rng.integers(w4 // step)) * step
+        wide = step * int(rng.choice([1, 1, 2, w4]))
+        reach = int(rng.choice([3, 40, 40, 700, 32767]))
+        vx, vy = rng.integers(-reach - (reach == 32767), reach + 1, 2)
+        blocks[y : y + step, x : x + wide] = (vx, vy, rng.integers(-3, sources))
+    return blocks
+
+
+def random_map(rng: np.random.Generator, cells: int, void: bool, reach: int) -> dict[str, Any]:
+    """A map as an earlier picture could have left it: nothing is carried where it is void."""
+    mask = rng.choice([0, 1, 4], cells).astype("u1")
+    if void:
+        mask = np.where(rng.random(cells) < 0.3, rng.integers(2, 4, cells), mask).astype("u1")
+    dead = (mask == 2) | (mask == 3)
+    low, high = max(-reach, -32768), min(reach, 32767) + 1
+    planes: dict[str, Any] = {
+        "x": rng.integers(low, high, cells),
+        "y": rng.integers(low, high, cells),
+        "end": rng.integers(-40, 1 << 20, cells),
+        "at_x": rng.integers(0, 300, cells),
+        "at_y": rng.integers(0, 300, cells),
+        "hops": rng.integers(0, 65536, cells),
+        "residual_y": rng.integers(-32768, 32768, cells),
+    }
+    for name, plane in planes.items():
+        plane[dead] = -1 if name == "end" else 0
+        planes[name] = plane.astype({**LUMA, **MORE}[name])
+    planes["mask"] = mask
+    return planes
+
+
+def random_chroma(rng: np.random.Generator, cells: int, void: bool) -> dict[str, Any]:
+    mask = rng.choice([0, 1, 2, 3, 4] if void else [0, 1, 4], cells).astype("u1")
+    dead = (mask == 2) | (mask == 3)
+    u, v = (np.where(dead, 0, rng.integers(-32768, 32768, cells)).astype("<i2") for _ in "uv")
+    return {"residual_u": u, "residual_v": v, "mask_uv": mask}
+
+
+def pack(planes: dict[str, Any]) -> np.ndarray:
+    """x, y, mask and the low byte of end, the rest of end: four 16-bit lanes."""
+    end = planes["end"].astype(np.int64) & 0xFFFFFF
+    low, high = (planes[k].view("<u2").astype(np.uint64) for k in ("x", "y"))
+    return (
+        low | high << np.uint64(16) | planes["mask"].astype(np.uint64) << np.uint64(32)
+    ) | end.astype(np.uint64) << np.uint64(40)
+
+
+class Case:
+    """One picture's job, drawn at random; `run` gives it memory and a build."""
+
+    def __init__(self, kind: str, size: tuple[int, int], seed: int) -> None:
+        self.kind, self.size = kind, size
+        rng = np.random.default_rng([seed, *size])
+        width, height = size
+        self.cells = width * height // {"pixels": 1, "chroma": 4, "blocks": 16}[kind]
+        more = [name for name in MORE if rng.random() < 0.6]
+        if ("at_x" in more) != ("at_y" in more):
+            more = sorted({*more, "at_x", "at_y"})
+        if kind == "blocks":
+            more = [name for name in more if name == "hops"]
+        planes_too = kind != "blocks" or rng.random() < 0.8
+        self.out = {**(LUMA if planes_too else {}), **{name: MORE[name] for name in more}}
+        if kind == "chroma":
+            self.out = dict(CHROMA)
+        if kind == "blocks":
+            self.out["packed"] = "<u8"
+        self.sources: list[dict[str, Any]] = []
+        for _ in range(int(rng.integers(1, 5))):
+            void, reach = bool(rng.random() < 0.4), int(rng.choice([50, 3000, 32767, 65536]))
+            source: dict[str, Any] = {
+                "is_end": bool(rng.random() < 0.3), "end_picture": int(rng.integers(-40, 1 << 20)),
+                "end_mask": int(rng.choice([0, 4])), "may_void": void, "reach": reach,
+            }  # fmt: skip
+            if not source["is_end"]:
+                if kind == "chroma":
+                    planes = random_chroma(rng, self.cells, void)
+                else:
+                    planes = random_map(rng, self.cells, void, reach)
+                if kind == "blocks":
+                    planes["packed"] = pack(planes)
+                source.update({name: planes[name] for name in self.out if name in planes})
+            self.sources.append(source)
+        self.job: dict[str, Any] = {
+            "blocks": random_blocks(rng, width // 4, height // 4, len(self.sources)).reshape(-1),
+            "here": int(rng.integers(-40, 1 << 20)),
+        }
+        for name in ("residual_y", "residual_u", "residual_v"):
+            if name in self.out:
+                self.job[name] = rng.integers(-32768, 32768, self.cells).astype("<i2")
+
+    def run(self, build: str, memory: Any, shift: int = 0) -> tuple[dict[str, np.ndarray], int]:
+        def place(items: dict[str, Any]) -> dict[str, Any]:
+            return {
+                k: memory.like(v, shift) if isinstance(v, np.ndarray) else v
+                for k, v in items.items()
+            }
+
+        out = {
+            name: memory.like(np.full(self.cells, 0x5A, np.uint8).astype(kind), shift)
+            for name, kind in self.out.items()
+        }
+        job, sources = place(self.job), [place(s) for s in self.sources]
+        clipped = _core.trace_kernel(build, self.kind, *self.size, job, sources, out)
+        for given, now in ((self.job, job), *zip(self.sources, sources, strict=True)):
+            for name, plane in given.items():
+                if isinstance(plane, np.ndarray):
+                    np.testing.assert_array_equal(now[name], plane, f"{name} was written")
+        assert memory.intact(), "bytes beside an array were written"
+        return out, clipped
+
+
+@pytest.mark.parametrize("kind", ["pixels", "chroma", "blocks"])
+@pytest.mark.parametrize("build", BUILDS[1:])
+def test_same_bytes_and_none_beside_them(build: str, kind: str) -> None:
+    clipped = 0
+    for seed in range(3):
+        for size in SIZES:
+            case = Case(kind, size, seed)
+            want, total = case.run("scalar", Guarded())
+            clipped += total
+            for memory, shift in ((Guarded(), 1 + seed % 3), (Walled(), 0)):
+                got, count = case.run(build, memory, shift)
+                assert count == total, f"clipped sums, size {size}, seed {seed}"
+                for name, plane in want.items():
+                    np.testing.assert_array_equal(got[name], plane, f"{name} {size} seed {seed}")
+    assert clipped > 50
+
+
+@pytest.mark.parametrize("build", BUILDS[1:])
+def test_selection(build: str) -> None:
+    """Runs of blocks with the references of the first, at every length and start."""
+    rng = np.random.default_rng(2)
+    for count in (*range(1, 40), 67, 120):
+        for _ in range(4):
+            same = int(rng.integers(1, count + 1))
+            job = {name: np.full(count, 7 + i, "<i4") for i, name in enumerate(("ref0", "ref1"))}
+            job[str(rng.choice(["ref0", "ref1"]))][same:] = 3
+            reach = int(rng.choice([40, 32767]))
+            if rng.random() < 0.8:
+                for name in "xy":
+                    job[name] = rng.integers(-reach - 1, reach + 1, count).astype("<i2")
+            for make in (Guarded, Walled):
+                memory = make()
+                placed = {name: memory.like(plane, 1) for name, plane in job.items()}
+                out = memory.like(np.zeros(count, BLOCK), 1)
+                n, longest = _core.select_kernel(build, count, placed, 5, out)
+                assert n == same
+                assert memory.intact()
+                assert (out["source"][:n] == 5).all()
+                real = 0
+                for name in "xy":
+                    want = job.get(name, np.zeros(count, "<i2"))
+                    np.testing.assert_array_equal(out[name][:n], want[:n])
+                    real = max(real, int(np.abs(want[:n].astype(int)).max()))
+                assert longest >= real
