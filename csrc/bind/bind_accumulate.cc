@@ -209,19 +209,23 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
   return out;
 }
 
-// Pixels of one frame whatever the reader was opened for: uint8 (3, H, W).
-py::array read_rgb(const ReaderHandle& handle, int64_t frame) {
+// Pixels of frames whatever the reader was opened for: uint8 (T, 3, H, W).
+py::array read_rgb(const ReaderHandle& handle, const std::vector<int64_t>& frames) {
   VideoReader& reader = handle.get();
   const VideoReader::Use use(reader);
   Clip clip;
   {
     const py::gil_scoped_release release;
     const FrameIndex& index = reader.index();
-    if (frame < 0 || frame >= index.size()) throw Error(ErrorKind::kIndex, "no such frame");
-    const int32_t picture = index.presentation[static_cast<size_t>(frame)];
-    clip = reader.read_pictures(std::span(&picture, 1), mask_of(Plane::kRgb));
+    std::vector<int32_t> pictures;
+    pictures.reserve(frames.size());
+    for (const int64_t frame : frames) {
+      if (frame < 0 || frame >= index.size()) throw Error(ErrorKind::kIndex, "no such frame");
+      pictures.push_back(index.presentation[static_cast<size_t>(frame)]);
+    }
+    clip = reader.read_pictures(pictures, mask_of(Plane::kRgb));
   }
-  return plane_array(clip, Plane::kRgb)[py::int_(0)];
+  return plane_array(clip, Plane::kRgb);
 }
 
 }  // namespace
@@ -296,8 +300,8 @@ void register_accumulate(py::module_& m) {
         py::arg("memory") = nullptr, "accumulate() over an opened video.");
   m.def("trace_builds", &trace_builds,
         "Names of the builds of the trace that this CPU runs; option \"build\" names one.");
-  m.def("read_rgb", &read_rgb, py::arg("reader"), py::arg("frame"),
-        "Pixels of one frame, uint8 (3, H, W).");
+  m.def("read_rgb", &read_rgb, py::arg("reader"), py::arg("frames"),
+        "Pixels of frames, uint8 (T, 3, H, W).");
 }
 
 }  // namespace cvdecode::bind

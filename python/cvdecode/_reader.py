@@ -557,6 +557,20 @@ class VideoReader:
         number = self._in_range(operator.index(index)) % max(self._length, 1)
         return self._read(np.array([number], np.int64))._frame(0)
 
+    def get_rgb_at(self, indices: Indices) -> npt.NDArray[np.uint8]:
+        """Pixels alone, of frames by presentation index: uint8 (len(indices), 3, H, W).
+
+        Whatever planes the reader was opened for: so the vectors of some frames and the pixels of
+        others come from one opened video. Raises as get_frames_at does.
+        """
+        frames = self._normal(indices)
+        if len(frames) == 0:
+            first = self._segments[0] if self._segments else _NO_SEGMENT
+            return np.zeros((0, 3, first.height, first.width), np.uint8)
+        each, row = np.unique(frames, return_inverse=True)
+        rgb = _core.read_rgb(self._handle(), each.tolist())
+        return rgb if np.array_equal(each, frames) else rgb[row]
+
     def get_frames_in_range(
         self, start: int, stop: int | None = None, step: int = 1, *, out: Clip | None = None
     ) -> Clip:

@@ -150,7 +150,7 @@ def load(
     video = _video(path)
     frame = video.frame(gop_index, gop_pos)
     if representation == I_FRAME:
-        rgb = _core.read_rgb(video.reader._handle(), frame)
+        rgb = _core.read_rgb(video.reader._handle(), [frame])[0]
         return np.ascontiguousarray(rgb[::-1].transpose(1, 2, 0))
     displacement, residual = video.maps(
         gop_index, gop_pos, representation == RESIDUAL, not accumulate

@@ -208,3 +208,14 @@ def test_two_segments(encode: Encode, tmp_path: Path) -> None:
         assert np.array_equal(video[48:].mv, parts.mv)
     with pytest.raises(ValueError, match="two segments"):
         cvdecode.read(path)
+
+
+def test_pixels_alone(clip_path: Path) -> None:
+    whole = cvdecode.read(clip_path, (), rgb="all").rgb
+    last = len(whole) - 1
+    with cvdecode.VideoReader(clip_path, planes=()) as video:
+        rgb = video.get_rgb_at([last, 0, 2, 0, -1])
+        assert np.array_equal(rgb, whole[[last, 0, 2, 0, last]])
+        assert video.get_rgb_at([]).shape == (0, *whole.shape[1:])
+        with pytest.raises(IndexError):
+            video.get_rgb_at([last + 1])
