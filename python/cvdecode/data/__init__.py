@@ -1,5 +1,48 @@
-"""torch datasets over compressed videos."""
+"""Labelled compressed videos as batches of tensors, for torch. See docs/data.md."""
 
-from cvdecode.data._clip_dataset import ClipDataset
+from cvdecode.data._collate import Skipped, collate
+from cvdecode.data._dataset import CompressedVideoDataset, CompressedVideoStream
+from cvdecode.data._gops import GopTable
+from cvdecode.data._report import Failure, Report
+from cvdecode.data.encodings import NORMALISERS, encode_mv, encode_residual, normalise
+from cvdecode.data.lists import Entry, ListError
+from cvdecode.data.samplers import (
+    TSN,
+    AllGOPs,
+    Clip,
+    Dense25Test,
+    Draw,
+    GOPIndex,
+    Sampler,
+    WithAdjacent,
+)
+from cvdecode.data.views import Crops, FullFrame, MultiScaleCrop, View, Window
 
-__all__ = ["ClipDataset"]
+__all__ = [
+    "NORMALISERS",
+    "TSN",
+    "AllGOPs",
+    "Clip",
+    "CompressedVideoDataset",
+    "CompressedVideoStream",
+    "Crops",
+    "Dense25Test",
+    "Draw",
+    "Entry",
+    "Failure",
+    "FullFrame",
+    "GOPIndex",
+    "GopTable",
+    "ListError",
+    "MultiScaleCrop",
+    "Report",
+    "Sampler",
+    "Skipped",
+    "View",
+    "Window",
+    "WithAdjacent",
+    "collate",
+    "encode_mv",
+    "encode_residual",
+    "normalise",
+]

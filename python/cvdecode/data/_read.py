@@ -1,0 +1,299 @@
+"""One sample: a video opened, frames drawn, and only those read."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import cvdecode
+from cvdecode.data import _resample
+from cvdecode.data._gops import GopTable, Indices
+from cvdecode.data.encodings import (
+    MV_ENCODINGS,
+    RESIDUAL_ENCODINGS,
+    encode_mv,
+    encode_residual,
+)
+from cvdecode.data.samplers import PADDING, Draw, Sampler
+from cvdecode.data.views import View, Window
+
+MODALITIES = ("iframe", "mv", "residual", "qp", "mb_type", "bits", "mask", "rgb")
+CELLS = ("qp", "mb_type", "bits")
+Array = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class What:
+    """What a sample is made of; the arguments of CompressedVideoDataset of the same names."""
+
+    modalities: tuple[str, ...]
+    motion: Literal["accumulated", "step", "coded"]
+    residual: Literal["coded", "recon_diff"]
+    mode: Literal["exact", "coviar"]
+    mv_encoding: str
+    residual_encoding: str
+    virtual_gop: int | None
+    mv_grid: int
+    per_frame: bool
+    scale_values: bool
+
+    def __post_init__(self) -> None:
+        _one_of("motion", self.motion, ("accumulated", "step", "coded"))
+        _one_of("residual", self.residual, ("coded", "recon_diff"))
+        _one_of("mode", self.mode, ("exact", "coviar"))
+        if "mv" in self.modalities:
+            _one_of("the encoding of mv", self.mv_encoding, MV_ENCODINGS)
+        if "residual" in self.modalities:
+            _one_of("the encoding of residual", self.residual_encoding, RESIDUAL_ENCODINGS)
+        if self.mv_grid not in (1, 4):
+            raise ValueError(f"mv_grid is 1 (samples) or 4 (blocks), not {self.mv_grid!r}")
+        if self.per_frame and self.motion != "step":
+            raise ValueError('per_frame=True goes with motion="step"')
+        if self.mv_grid == 4 and "residual" in self.modalities and self.motion == "accumulated":
+            raise ValueError("the residual is traced pixel by pixel: it goes with mv_grid=1")
+        coded = self.motion == "coded" and "mv" in self.modalities
+        if coded and self.mv_encoding not in ("int16", "float_px"):
+            raise ValueError('motion="coded" has the encodings "int16" and "float_px"')
+        unknown = set(self.modalities) - set(MODALITIES)
+        if unknown or not self.modalities:
+            names = ", ".join(MODALITIES)
+            raise ValueError(f"modalities are some of {names}; not {sorted(unknown)}")
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Planes that the reader is opened for."""
+        planes = [name for name in CELLS if name in self.modalities]
+        if self.motion == "coded" and "mv" in self.modalities:
+            planes += ["mv", "ref"]
+        return tuple(planes)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether accumulate() is asked."""
+        motion = "mv" in self.modalities and self.motion != "coded"
+        return motion or "residual" in self.modalities or "mask" in self.modalities
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is one of {', '.join(allowed)}; not {value!r}")
+
+
+def read_sample(
+    path: str,
+    what: What,
+    sampler: Sampler,
+    view: View,
+    rng: np.random.Generator,
+    index_file: str | None = None,
+) -> dict[str, Any]:
+    """The tensors of one sample; see CompressedVideoDataset."""
+    with cvdecode.VideoReader(path, planes=what.planes, index_file=index_file) as video:
+        if len(video) == 0:
+            raise cvdecode.CorruptStream(f"{path} has no frame")
+        gops = gop_table(video, what.virtual_gop)
+        draw = sampler(gops, rng)
+        _check(draw, len(video), path)
+        segment = _segment_of(video, draw, path)
+        window = view(segment.width, segment.height, rng)
+        sample: dict[str, Any] = {}
+        lost = np.zeros(draw.frames.size, np.bool_)
+        shape = draw.frames.shape
+        present = draw.frames.ravel() != PADDING
+        frames = draw.frames.ravel()[present]
+
+        def put(name: str, tensors: list[torch.Tensor], where: Array, shape: Any) -> None:
+            sample[name] = _arranged(tensors, where, shape, view.num_crops > 1)
+
+        if "iframe" in what.modalities:
+            there = draw.iframes.ravel() != PADDING
+            pictures = video.get_rgb_at(draw.iframes.ravel()[there])
+            boxes = _resample.cut(pictures, window)
+            put("iframe", _resample.bilinear(boxes, window), there, draw.iframes.shape)
+        if "rgb" in what.modalities:
+            boxes = _resample.cut(video.get_rgb_at(frames), window)
+            put("rgb", _resample.bilinear(boxes, window), present, shape)
+        if what.planes:
+            clip = video.get_frames_at(frames)
+            lost[present] |= clip.lost
+            for name, tensors in _of_clip(clip, what, window):
+                put(name, tensors, present, shape)
+        if what.accumulates:
+            acc = _accumulate(video, frames, what, gops)
+            broken = (acc.mask == cvdecode.MASK_BROKEN).all(axis=(1, 2))
+            lost[present] |= broken
+            for name, tensors in _of_accumulation(acc, what, window):
+                put(name, tensors, present, shape)
+        stats = video.stats
+        for place, frame in zip(np.flatnonzero(present), frames.tolist(), strict=True):
+            lost[place] |= frame in stats.damage
+        sample["frames"] = torch.from_numpy(draw.frames)
+        sample["iframes"] = torch.from_numpy(draw.iframes)
+        sample["lost"] = torch.from_numpy(lost.reshape(shape))
+        sample["meta"] = {
+            "path": path,
+            "num_frames": len(video),
+            "num_gops": len(gops),
+            "width": segment.width,
+            "height": segment.height,
+            "slices_parsed": stats.slices_parsed,
+            "pictures_decoded": stats.pictures_decoded,
+            "damage": {f: stats.damage[f] for f in sorted(stats.damage) if f in set(frames)},
+        }
+        return sample
+
+
+def gop_table(video: cvdecode.VideoReader, virtual_gop: int | None) -> GopTable:
+    """The GOPs that samplers see."""
+    if virtual_gop is not None:
+        return GopTable.virtual(virtual_gop, len(video))
+    return GopTable.of(video.gops, len(video))
+
+
+def _check(draw: Draw, num_frames: int, path: str) -> None:
+    for name, frames in zip(Draw._fields, draw, strict=True):
+        if frames.dtype != np.int64:
+            raise TypeError(f"a sampler draws {name} as int64, not {frames.dtype}")
+        if frames.size and not PADDING <= frames.min() <= frames.max() < num_frames:
+            raise IndexError(f"the sampler drew {name} outside the {num_frames} frames of {path}")
+
+
+def _segment_of(video: cvdecode.VideoReader, draw: Draw, path: str) -> cvdecode.Segment:
+    """The one segment that a sample lies in."""
+    segments = video.segments
+    if len(segments) == 1:
+        return segments[0]
+    drawn = np.concatenate([draw.frames.ravel(), draw.iframes.ravel()])
+    drawn = drawn[drawn != PADDING]
+    for segment in segments:
+        if ((drawn >= segment.start) & (drawn < segment.stop)).all():
+            return segment
+    raise cvdecode.UnsupportedStream(
+        f"{path} changes its picture size at frame {segments[0].stop}, between the frames that "
+        "the sampler drew; cut the video there"
+    )
+
+
+def _accumulate(
+    video: cvdecode.VideoReader, frames: Indices, what: What, gops: GopTable
+) -> cvdecode.Accumulation:
+    return cvdecode.accumulate(
+        video,
+        frames,
+        anchors=gops.keys.tolist() if what.virtual_gop is not None else None,
+        residual=what.residual if "residual" in what.modalities else None,
+        grid=4 if what.mv_grid == 4 else "pixel",
+        hops=None if what.motion == "accumulated" else 1,
+        per_frame=what.per_frame,
+        mode=what.mode,
+    )
+
+
+def _of_clip(
+    clip: cvdecode.Clip, what: What, window: Window
+) -> list[tuple[str, list[torch.Tensor]]]:
+    """Planes of cells, each with its tensors (N, rows, columns) per crop."""
+    found = []
+    left, top = clip.crop.left, clip.crop.top
+    for name in what.planes:
+        block = clip.block_size[name]
+        cells = _resample.nearest(getattr(clip, name), block, (left, top), window)
+        if name == "mv":
+            cells = [
+                _mirrored(cell, axis=-3) if flipped else cell
+                for cell, (_, _, flipped) in zip(cells, window.crops, strict=True)
+            ]
+            if what.mv_encoding == "float_px":
+                cells = [cell.astype(np.float32) / 4 for cell in cells]
+        found.append((name, [torch.from_numpy(np.ascontiguousarray(cell)) for cell in cells]))
+    return found
+
+
+def _mirrored(vectors: Array, axis: int = -3) -> Array:
+    """Vectors whose picture is mirrored: x changes its sign; ``axis`` holds (x, y)."""
+    factors = np.array([-1, 1], vectors.dtype).reshape(2, *(1,) * (-axis - 1))
+    mirrored: Array = vectors * factors
+    return mirrored
+
+
+def _of_accumulation(
+    acc: cvdecode.Accumulation, what: What, window: Window
+) -> list[tuple[str, list[torch.Tensor]]]:
+    found = []
+    if "mv" in what.modalities and what.motion != "coded":
+        found.append(("mv", _vectors(acc, what, window)))
+    if "mask" in what.modalities:
+        x, y = acc.origin
+        cells = _resample.nearest(acc.mask, acc.grid, (-x, -y), window)
+        found.append(("mask", [torch.from_numpy(cell) for cell in cells]))
+    if "residual" in what.modalities:
+        residual = _residual(acc, what, window)
+        found.append(("residual", _resample.bilinear(residual, window)))
+    return found
+
+
+def _vectors(acc: cvdecode.Accumulation, what: What, window: Window) -> list[torch.Tensor]:
+    """Displacement, encoded and then resized, as CoViAR does: (N, 2, H, W) per crop."""
+    displacement = acc.displacement
+    on_cells = acc.grid != 1
+    if not on_cells:
+        displacement = _resample.cut(displacement, window)
+    if what.mode == "coviar":
+        displacement = displacement * np.int16(4)  # it counts whole samples
+    scale = (1.0, 1.0)
+    if what.scale_values:
+        scale = (window.resized[1] / window.box[2], window.resized[0] / window.box[3])
+    size = (acc.segment.width, acc.segment.height)
+    tensors: dict[bool, list[torch.Tensor]] = {}
+    for flipped in {flipped for _, _, flipped in window.crops}:
+        signed = _mirrored(displacement) if flipped else displacement
+        encoded = encode_mv(signed, what.mv_encoding, scale=scale, size=size)
+        if on_cells:
+            x, y = acc.origin
+            cells = _resample.nearest(encoded, acc.grid, (-x, -y), window)
+            tensors[flipped] = [torch.from_numpy(np.ascontiguousarray(c)) for c in cells]
+        else:
+            tensors[flipped] = _resample.bilinear(encoded, window)
+    return [tensors[flipped][k] for k, (_, _, flipped) in enumerate(window.crops)]
+
+
+def _residual(acc: cvdecode.Accumulation, what: What, window: Window) -> Array:
+    """The residual in the window's box, encoded: (N, 3, h, w); see RESIDUAL_ENCODINGS."""
+    if what.residual == "recon_diff":
+        planes = acc.residual
+        if what.residual_encoding == "coviar_u8":
+            planes = planes[:, ::-1]
+        return encode_residual(_resample.cut(planes, window), what.residual_encoding)
+    luma = _resample.cut(acc.residual_y, window)
+    out = np.zeros((len(luma), 3, *luma.shape[-2:]), np.int16)
+    out[:, 0] = luma
+    if "residual_uv" in acc.planes:
+        x, y, w, h = window.box
+        rows, columns = np.arange(y, y + h) // 2, np.arange(x, x + w) // 2
+        chroma = acc.residual_uv[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        out[:, 1:] = chroma[:, :, rows - rows[0]][:, :, :, columns - columns[0]]
+    return encode_residual(out, what.residual_encoding)
+
+
+def _arranged(
+    tensors: list[torch.Tensor], present: Array, shape: tuple[int, ...], crops: bool
+) -> torch.Tensor:
+    """Crops (N, ...) as (crops, *shape, ...), or (*shape, ...) for one; padding rows are zeros."""
+    arranged = []
+    for tensor in tensors:
+        if not present.all():
+            full = tensor.new_zeros((len(present), *tensor.shape[1:]))
+            full[torch.from_numpy(present)] = tensor
+            tensor = full
+        arranged.append(tensor.reshape(*shape, *tensor.shape[1:]))
+    return torch.stack(arranged) if crops else arranged[0]
+
+
+def is_path(value: object) -> bool:
+    """A path, not a list of entries."""
+    return isinstance(value, (str, os.PathLike))
