@@ -70,7 +70,7 @@ def _transcode_arguments(parser: argparse.ArgumentParser) -> None:
         help="send small clips of equal size through one encoder process with CRF and bitrate "
         "too; its rate control then carries over from clip to clip",
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="clips at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="clips at a time")
 
 
 def transcode(arguments: argparse.Namespace) -> int:
@@ -173,9 +173,169 @@ def cell_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def _measure_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="what the grid was made from")
+    parser.add_argument("grid", help="output folder of cvdecode study transcode")
+    parser.add_argument("--out", help="JSON lines (default: measures.jsonl in the grid's folder)")
+    parser.add_argument("--lpips", action="store_true", help="needs lpips and its weights")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="clips at a time")
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Compare every clip of a grid with its original: MAE, RMSE, PSNR, SSIM, consistency."""
+    from cvdecode.study.survey import measure_grid
+
+    with progress() as bar:
+        task = bar.add_task("measuring", total=None)
+        records, failed = measure_grid(
+            expand([arguments.source]),
+            arguments.grid,
+            arguments.out,
+            perceptual=arguments.lpips,
+            jobs=arguments.jobs,
+            command=_command(arguments),
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if arguments.json:
+        print(json.dumps({"records": records, "failed": failed}))
+        return 1 if failed else 0
+    names = ("mae", "rmse", "psnr", "ssim", "psnr_y", "tc", "lpips")
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault(record["setting"], []).append(record)
+    shown = [n for n in names if any(n in r for r in records)]
+    print_table(
+        "means over clips; TC by each stream's own vectors",
+        ("setting", *(f"{n}, dB" if n in DECIBEL else n for n in shown)),
+        [(name, *(_mean(rs, n) for n in shown)) for name, rs in cells.items()],
+    )
+    if failed:
+        print_table("failed", ("clip", "setting", "why"), [_why(f) for f in failed])
+    return 1 if failed else 0
+
+
+DECIBEL = ("psnr", "psnr_y", "tc")
+
+
+def _mean(records: list[dict[str, Any]], name: str) -> str:
+    values = [r[name] for r in records if r.get(name) is not None]
+    digits = 2 if name in DECIBEL else 4
+    return f"{sum(values) / len(values):.{digits}f}" if values else ""
+
+
+def _why(failure: dict[str, Any]) -> tuple[str, str, str]:
+    return (failure["source"], failure["setting"] or "", failure["error"])
+
+
+def _models_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """List the models known by name, their clip settings, and whether we ran them."""
+    from cvdecode.study.models import MODELS
+
+    rows = [
+        {
+            "model": name,
+            "library": entry.library,
+            "installed": entry.imports,
+            "state": "tested" if entry.tested else "untested",
+            "short_side": entry.spec.short_side,
+            "crop": entry.spec.crop,
+            "frames": entry.spec.frames,
+            "stride": entry.spec.stride,
+            "layout": entry.spec.layout,
+        }
+        for name, entry in MODELS.items()
+    ]
+    if arguments.json:
+        print(json.dumps(rows))
+        return 0
+    print_table(
+        "untested: never run by us with its true library, only a stand-in; absent: not installed",
+        ("model", "library", "", "side/crop", "frames", "layout"),
+        [
+            (
+                str(r["model"]),
+                str(r["library"]),
+                str(r["state"]) + ("" if r["installed"] else ", absent"),
+                f"{r['short_side']}/{r['crop']}",
+                f"{r['frames']}x{r['stride']}",
+                str(r["layout"]),
+            )
+            for r in rows
+        ],
+    )
+    return 0
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a name from `cvdecode study models`, or module:function")
+    parser.add_argument("grid", help="output folder of cvdecode study transcode")
+    parser.add_argument("--labels", required=True, help="CSV with the columns path and label")
+    parser.add_argument("--weights", help="local file or folder with the trained weights")
+    parser.add_argument("--originals", help="what the grid was made from, as a cell of its own")
+    parser.add_argument("--out", default="evaluation.jsonl", help="(default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="clips to one call (default: 8)")
+    parser.add_argument("--device", default="cpu", help="(default: cpu)")
+    parser.add_argument("--seed", type=int, default=0, help="recorded, and of random weights")
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Run a trained model over every cell of a grid: accuracy beside size, QP and bits."""
+    from cvdecode.study.evaluate import evaluate as work
+    from cvdecode.study.evaluate import read_labels
+    from cvdecode.study.models import MODELS, build
+    from cvdecode.study.transcode import load_manifest
+
+    if arguments.model in MODELS and not arguments.weights:
+        raise ValueError(f"{arguments.model} needs --weights: untrained it only guesses")
+    names = sorted({r["source"] for r in load_manifest(arguments.grid)})
+    labels, classes = read_labels(arguments.labels, names)
+    model = build(arguments.model, arguments.weights, len(classes), arguments.device)
+    with progress() as bar:
+        task = bar.add_task("evaluating", total=None)
+        cells = work(
+            model,
+            arguments.grid,
+            labels,
+            arguments.out,
+            name=arguments.model,
+            originals=expand([arguments.originals]) if arguments.originals else (),
+            classes=classes,
+            batch=arguments.batch,
+            seed=arguments.seed,
+            command=_command(arguments),
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if arguments.json:
+        print(json.dumps(cells))
+        return 0
+    print_table(
+        f"{arguments.model}; every clip in {arguments.out}",
+        ("setting", "clips", "failed", "top-1", "top-5", "log loss", "size"),
+        [
+            (
+                c["setting"],
+                str(c["clips"]),
+                str(c["failed"]),
+                *(f"{100 * c[k]:.2f} %" if k in c else "" for k in ("top1", "top5")),
+                f"{c['log_loss']:.4f}" if "log_loss" in c else "",
+                readable(c.get("bytes", 0)),
+            )
+            for c in cells
+        ],
+    )
+    return 0
+
+
 ACTIONS: dict[
     str,
     tuple[Callable[[argparse.Namespace], int], Callable[[argparse.ArgumentParser], None]],
 ] = {
     "transcode": (transcode, _transcode_arguments),
+    "measure": (measure, _measure_arguments),
+    "models": (models, _models_arguments),
+    "evaluate": (evaluate, _evaluate_arguments),
 }
