@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,14 @@ def version() -> str:
     Raises:
         ToolMissing: there is none.
     """
-    done = _start(["-version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = start(["-version"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, _ = done.communicate()
     match = re.match(r"ffmpeg version (\S+)", out.decode(errors="replace"))
     return match.group(1) if match else "unknown"
 
 
-def _start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
+def start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
+    """Starts `ffmpeg ARGUMENTS` with Popen's options; ToolMissing where there is none."""
     try:
         return subprocess.Popen(["ffmpeg", *arguments], **pipes)
     except FileNotFoundError:
@@ -62,7 +64,7 @@ def run(arguments: Sequence[str], what: str, data: bytes | None = None) -> None:
     Raises:
         EncodeFailed, DiskFull: with ffmpeg's own last words.
     """
-    process = _start(
+    process = start(
         ["-nostdin", "-hide_banner", "-v", "error", "-y", *arguments],
         stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -78,6 +80,26 @@ def run(arguments: Sequence[str], what: str, data: bytes | None = None) -> None:
     # ffmpeg may lose the end of a file on a full disk and still return 0.
     if process.returncode or any(word in text.lower() for word in _FULL):
         raise failure(what, text)
+
+
+def feed(process: subprocess.Popen[bytes], data: Iterable[bytes], what: str) -> None:
+    """Feeds a started ffmpeg its input piece by piece and waits for its end.
+
+    Raises:
+        EncodeFailed, DiskFull: with ffmpeg's own last words.
+    """
+    assert process.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it ended early and says why
+            for piece in data:
+                process.stdin.write(piece)
+        _, said = process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode or any(word in said.decode(errors="replace").lower() for word in _FULL):
+        raise failure(what, said.decode(errors="replace"))
 
 
 def keep_every_frame() -> list[str]:
@@ -109,7 +131,7 @@ def frames(
     chain = ["-vf", filters] if filters else []
     # Errors go to a file: a pipe that nobody empties would stop ffmpeg after 64 KiB of warnings.
     with tempfile.TemporaryFile() as errors:
-        process = _start(
+        process = start(
             [
                 *["-nostdin", "-hide_banner", "-v", "error", "-threads", "1"],
                 *["-i", os.fspath(source), "-map", "0:v:0", *chain, *keep_every_frame()],
