@@ -46,7 +46,14 @@ Buffer::Buffer(size_t bytes, bool zeroed) : size_(bytes) {
   g_live_bytes.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
 }
 
+Buffer::Buffer(void* data, size_t bytes, std::shared_ptr<void> owner)
+    : data_(data),
+      size_(bytes),
+      id_(g_last_id.fetch_add(1, std::memory_order_relaxed) + 1),
+      owner_(std::move(owner)) {}
+
 Buffer::~Buffer() {
+  if (owner_ != nullptr) return;
   std::free(reinterpret_cast<void**>(data_)[-1]);
   g_live_count.fetch_sub(1, std::memory_order_relaxed);
   g_live_bytes.fetch_sub(static_cast<int64_t>(size_), std::memory_order_relaxed);

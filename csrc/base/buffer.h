@@ -13,6 +13,8 @@ class Buffer {
  public:
   // 64-byte aligned. Throws Error(kMemory) naming the size. Contents are zero when zeroed is true.
   explicit Buffer(size_t bytes, bool zeroed);
+  // Somebody else's memory, which `owner` keeps; not counted.
+  Buffer(void* data, size_t bytes, std::shared_ptr<void> owner);
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -42,6 +44,7 @@ class Buffer {
   void* data_ = nullptr;
   size_t size_ = 0;
   uint64_t id_ = 0;
+  std::shared_ptr<void> owner_;  // null: the memory is ours
 };
 
 using BufferPtr = std::shared_ptr<Buffer>;
