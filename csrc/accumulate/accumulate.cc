@@ -10,6 +10,7 @@
 #include "accumulate/group.h"
 #include "accumulate/maps.h"
 #include "accumulate/pixels.h"
+#include "accumulate/plan.h"
 #include "base/error.h"
 
 namespace cvdecode {
@@ -214,6 +215,17 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
   }
 
   const bool recon = options.residual == ResidualKind::kReconDiff;
+  if (options.plan != nullptr) {
+    TracePlan& plan = *options.plan;
+    plan.geometry = g;
+    plan.grid = options.grid;
+    plan.frames = result.frames;
+    plan.layout = rows.layout;
+    plan.repeats = std::move(repeats);
+    plan.hidden_ends = result.hidden_ends;
+    if (recon) plan_pixels(provider, frames, plan);
+    return result;
+  }
   if (options.one_step && !options.coviar && (recon || options.per_frame)) {
     finish_one_step(provider, options, segment, frames, result, scratch);
   } else if (recon) {

@@ -14,6 +14,8 @@
 
 namespace cvdecode {
 
+struct TracePlan;
+
 enum class Select : uint8_t { kNearest, kList0 };
 enum class IntraPolicy : uint8_t { kStop, kCoviar };
 enum class Cross : uint8_t { kFollow, kMask };
@@ -35,6 +37,7 @@ struct AccumulateOptions {
   bool coviar = false;      // mode="coviar"
   int64_t residual_budget = int64_t{256} << 20;    // bytes of coded residual held at a time
   const kernels::TraceKernels* kernels = nullptr;  // null = the fastest
+  TracePlan* plan = nullptr;  // not null: write the work down there (plan.h) and do none of it
 };
 
 struct AccumulateStats {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "accumulate/plan.h"
 #include "base/error.h"
 
 namespace cvdecode {
@@ -68,8 +69,14 @@ TraceGroup::TraceGroup(MotionProvider& provider, const AccumulateOptions& option
 
 void TraceGroup::run(std::span<const WantedFrame> frames) {
   for (const WantedFrame& frame : frames) {
-    const kernels::Map map = rows_.row(result_, frame.row);
-    if (fates_.start(frame.picture).fate == Fate::kEnd) {
+    const bool at_end = fates_.start(frame.picture).fate == Fate::kEnd;
+    if (options_.plan != nullptr && at_end) {
+      options_.plan->add_end(frame.row, end_of(provider_.picture(frame.picture), frame.picture));
+      continue;
+    }
+    const kernels::Map map =
+        options_.plan != nullptr ? kernels::Map{} : rows_.row(result_, frame.row);
+    if (at_end) {
       kernels::fill_end(map, rows_.layout.width, rows_.layout.height,
                         end_of(provider_.picture(frame.picture), frame.picture),
                         kernels::kMaskAnchor);
@@ -201,7 +208,9 @@ void TraceGroup::ensure_residual(Nodes::iterator first) {
 void TraceGroup::trace(int32_t picture, Node& node) {
   const Stopwatch watch(result_.stats.cpu_seconds);
   const MotionPicture info = provider_.picture(picture);
-  if (node.row < 0) {
+  if (options_.plan != nullptr) {
+    // No map is made here.
+  } else if (node.row < 0) {
     node.loan = pool_.take();
     node.map = node.loan.map;
   } else if (rows_.layout.packed) {
@@ -243,13 +252,31 @@ void TraceGroup::trace(int32_t picture, Node& node) {
     job.residual_u = node.residual_uv.data();
     job.residual_v = job.residual_u + node.residual_uv.size() / 2;
   }
-  if (options_.grid == 4) {
+  if (options_.plan != nullptr) {
+    record(job, node);
+  } else if (options_.grid == 4) {
     result_.stats.saturated += kernels_.blocks(job);
   } else {
     result_.stats.saturated += kernels_.pixels(job);
     if (rows_.layout.residual_uv) result_.stats.saturated += kernels_.chroma(job);
   }
   ++result_.stats.pictures_traced;
+}
+
+// The same work, for a device to do.
+void TraceGroup::record(const kernels::TraceJob& job, Node& node) {
+  std::vector<PlanSource> sources;
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    PlanSource source;
+    if (sources_[i].is_end) {
+      source.end = sources_[i].end;
+      source.mask = sources_[i].mask;
+    } else {
+      source.step = nodes_.at(node.motion.sources[i].picture).step;
+    }
+    sources.push_back(source);
+  }
+  node.step = options_.plan->add(job, node.row, std::move(sources));
 }
 
 void TraceGroup::release(const Node& node) {

@@ -39,8 +39,9 @@ class TraceGroup {
     std::vector<int16_t> residual_y, residual_uv;  // held while the budget lasts
     bool needed = false;
     bool read = false;
-    int uses = 0;      // pictures still to come that look at this map
-    int64_t row = -1;  // of the result, -1 = nobody asked for it
+    int uses = 0;       // pictures still to come that look at this map
+    int64_t row = -1;   // of the result, -1 = nobody asked for it
+    int32_t step = -1;  // of a plan
     MapPool::Loan loan;
     kernels::Map map;
     bool may_void = false;  // some cell of the map may be broken or cut
@@ -52,6 +53,7 @@ class TraceGroup {
   void add_hints(std::vector<int32_t>& wave);
   void read(std::vector<int32_t> pictures, bool motion, bool residual);
   void trace(int32_t picture, Node& node);
+  void record(const kernels::TraceJob& job, Node& node);
   void ensure_residual(Nodes::iterator first);
   void release(const Node& node);
 

@@ -89,6 +89,7 @@ ResultRows ResultRows::allocate(const AccumulateOptions& options, AccumulateResu
   rows.layout.positions = options.residual == ResidualKind::kReconDiff;
   rows.layout.residual_y = options.residual == ResidualKind::kCoded;
   rows.layout.residual_uv = rows.layout.residual_y && g.chroma_format_idc == 1;
+  if (options.plan != nullptr) return rows;  // nothing is computed here
   const size_t cells = rows.layout.cells();
   const auto frames = static_cast<size_t>(result.frames);
   const auto get = [&](bool wanted, size_t bytes, BufferPtr AccumulateResult::*which) {

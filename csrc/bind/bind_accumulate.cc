@@ -13,6 +13,7 @@
 
 #include "accumulate/accumulate.h"
 #include "accumulate/arrays.h"
+#include "accumulate/plan.h"
 #include "base/error.h"
 #include "bind/bind.h"
 #include "bind/bind_clip.h"
@@ -108,9 +109,9 @@ T value_of(const py::dict& options, const char* key, T absent) {
   return py::cast<T>(options[key]);
 }
 
-py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
-                           const py::dict& options,
-                           const std::shared_ptr<AccumulateResult>& memory) {
+// Calls use(provider) over arrays in memory, without the lock of the interpreter.
+template <typename Use>
+void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use& use) {
   if (size.size() != 7 || size[0] <= 0 || size[1] <= 0 || size[0] % 16 != 0 || size[1] % 16 != 0) {
     throw Error(ErrorKind::kInvalidArgument,
                 "size must be (coded_width, coded_height, left, top, right, bottom, "
@@ -174,15 +175,30 @@ py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
     const int64_t at = rgb_row.data() == nullptr ? static_cast<int64_t>(t) : rgb_row.data()[t];
     if (at >= 0 && at < rgb_rows) row.rgb = rgb.row(static_cast<size_t>(at));
   }
+  py::gil_scoped_release release;
+  ArrayProvider provider(g, std::move(rows));
+  use(provider);
+}
+
+py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
+                           const py::dict& options,
+                           const std::shared_ptr<AccumulateResult>& memory) {
   const AccumulateOptions parsed = accumulate_options(options);
   auto result = std::make_shared<AccumulateResult>();
-  {
-    py::gil_scoped_release release;
-    ArrayProvider provider(g, std::move(rows));
-    if (memory == nullptr) check_bytes(g, parsed, 0);
+  with_arrays(size, planes, [&](ArrayProvider& provider) {
+    if (memory == nullptr) check_bytes(provider.geometry(0), parsed, 0);
     *result = accumulate(provider, parsed, memory.get());
-  }
+  });
   return accumulate_result(result);
+}
+
+std::shared_ptr<TracePlan> plan_arrays(const std::vector<int>& size, const py::dict& planes,
+                                       const py::dict& options) {
+  const AccumulateOptions parsed = accumulate_options(options);
+  auto plan = std::make_shared<TracePlan>();
+  with_arrays(size, planes,
+              [&](ArrayProvider& provider) { *plan = plan_accumulation(provider, parsed); });
+  return plan;
 }
 
 py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
@@ -207,6 +223,57 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
   py::dict out = accumulate_result(result);
   out["segment"] = segment;
   return out;
+}
+
+// The plan and the segment of its frames.
+std::pair<std::shared_ptr<TracePlan>, int32_t> plan_reader(const ReaderHandle& handle,
+                                                           const py::dict& options) {
+  VideoReader& reader = handle.get();
+  const VideoReader::Use use(reader);
+  const AccumulateOptions parsed = accumulate_options(options);
+  auto plan = std::make_shared<TracePlan>();
+  int32_t segment = 0;
+  const py::gil_scoped_release release;
+  ReaderMotion provider(reader);
+  if (!parsed.frames.empty()) {
+    const int32_t first = provider.find(parsed.frames.front());
+    if (first >= 0) segment = provider.picture(first).segment;
+  }
+  *plan = plan_accumulation(provider, parsed);
+  return {std::move(plan), segment};
+}
+
+// An accumulation whose planes are arrays of the caller, to be written in place of its own.
+std::shared_ptr<AccumulateResult> accumulation_memory(const py::dict& arrays) {
+  auto result = std::make_shared<AccumulateResult>();
+  const std::pair<const char*, BufferPtr AccumulateResult::*> names[] = {
+      {"displacement", &AccumulateResult::displacement},
+      {"displacement_per_frame", &AccumulateResult::displacement_per_frame},
+      {"anchor", &AccumulateResult::anchor},
+      {"mask", &AccumulateResult::mask},
+      {"hops", &AccumulateResult::hops},
+      {"residual_y", &AccumulateResult::residual_y},
+      {"residual_uv", &AccumulateResult::residual_uv},
+      {"mask_uv", &AccumulateResult::mask_uv},
+      {"residual", &AccumulateResult::residual},
+  };
+  for (const auto& [name, buffer] : names) {
+    if (!arrays.contains(name)) continue;
+    py::array array = py::cast<py::array>(arrays[name]);
+    if ((array.flags() & py::array::c_style) == 0 || !array.writeable()) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  std::string(name) + " must be writable and C-contiguous to be written in place");
+    }
+    void* data = array.mutable_data();
+    const auto bytes = static_cast<size_t>(array.nbytes());
+    // The last holder may be a thread without the interpreter's lock.
+    const std::shared_ptr<void> owner(new py::array(std::move(array)), [](void* p) {
+      const py::gil_scoped_acquire acquire;
+      delete static_cast<py::array*>(p);
+    });
+    result.get()->*buffer = std::make_shared<Buffer>(data, bytes, owner);
+  }
+  return result;
 }
 
 // Pixels of frames whatever the reader was opened for: uint8 (T, 3, H, W).
@@ -298,6 +365,12 @@ void register_accumulate(py::module_& m) {
         py::arg("options"), py::arg("memory") = nullptr, "accumulate() over arrays in memory.");
   m.def("accumulate_reader", &accumulate_reader, py::arg("reader"), py::arg("options"),
         py::arg("memory") = nullptr, "accumulate() over an opened video.");
+  m.def("accumulation_memory", &accumulation_memory, py::arg("arrays"),
+        "Arrays of the caller, by the names of the planes, as memory for an accumulation.");
+  m.def("plan_arrays", &plan_arrays, py::arg("size"), py::arg("planes"), py::arg("options"),
+        "The work of accumulate_arrays(), for a device to do.");
+  m.def("plan_reader", &plan_reader, py::arg("reader"), py::arg("options"),
+        "The work of accumulate_reader() and the segment of its frames.");
   m.def("trace_builds", &trace_builds,
         "Names of the builds of the trace that this CPU runs; option \"build\" names one.");
   m.def("read_rgb", &read_rgb, py::arg("reader"), py::arg("frames"),

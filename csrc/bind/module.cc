@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, m) {
   cvdecode::bind::register_reader(m);
   cvdecode::bind::register_libav_test(m);
   cvdecode::bind::register_accumulate(m);
+  cvdecode::bind::register_plan(m);
   cvdecode::bind::register_rasterize(m);
   cvdecode::bind::register_trace_test(m);
   cvdecode::bind::register_demux(m);

@@ -24,14 +24,14 @@ NATIVE: dict[str, set[str]] = {
     "backend": {"av", "h264", "mpeg", "frame", "base"},
     "accumulate": {"kernels", "frame", "base"},
     "reader": {"demux", "backend", "frame", "base"},
-    "cuda": {"kernels", "accumulate", "frame", "base"},
+    "cuda": {"kernels"},
     "bind": {"reader", "accumulate", "backend", "demux", "h264", "bitstream", "frame", "base"},
 }
 # Headers of other projects and the only folders that may include them.
 OUTSIDE: dict[str, set[str]] = {
     r"lib(av(codec|format|util)|swscale)/": {"av", "demux", "backend"},
     r"hwy/": {"kernels"},
-    r"cuda|cub/|thrust/": {"kernels", "cuda"},
+    r"cuda|cub/|thrust/": {"kernels"},
     r"pybind11/": {"bind", "cuda"},
     r"torch/|ATen/|c10/": set(),
 }

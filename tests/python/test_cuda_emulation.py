@@ -1,0 +1,147 @@
+"""The bodies of the CUDA kernels, over a grid walked on the CPU, against the scalar build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cvdecode import _core
+from emulated_device import run_on_emulated_device
+from synthetic_motion import as_arrays, random_stream
+
+NO_CROP = (0, 0, 0, 0)
+SIZES = [(16, 16), (32, 48), (48, 80), (16, 272), (144, 64)]  # height, width
+KINDS: list[dict[str, Any]] = [
+    {"residual": "coded"},
+    {"residual": "recon_diff"},
+    {"residual": "coded", "anchors": [2, 4], "cross": "mask"},
+    {"residual": "recon_diff", "anchors": [1, 5], "select": "list0"},
+    {"grid": 4, "intra": "coviar"},
+    {"grid": 4, "anchors": [3]},
+    {"one_step": True},
+    {"count_hops": False},
+    {"cross": "mask", "intra": "coviar"},
+]
+
+
+def streams(seed: int, count: int, size: tuple[int, int], crop: Any = NO_CROP) -> list[Any]:
+    """Pyramids, leading pictures, lost blocks, broken references, sums that saturate."""
+    rng = np.random.default_rng(seed)
+    return [
+        random_stream(
+            rng,
+            count=int(rng.integers(4, 9)),
+            size=size,
+            crop=crop,
+            saturate=(seed + n) % 4 == 3,
+            damage=(seed + n) % 3 > 0,
+            speed=[3, 24, 200][(seed + n) % 3],
+        )
+        for n in range(count)
+    ]
+
+
+def shown(pictures: Any) -> list[int]:
+    return sorted(p.presentation for p in pictures if p.presentation is not None)
+
+
+def compare(clips: list[Any], crop: Any, frames: list[list[int]], **options: Any) -> None:
+    """One batch of all clips against one scalar run for each."""
+    plans, wants = [], []
+    for pictures, own in zip(clips, frames, strict=True):
+        size, planes = as_arrays(pictures, crop)
+        wanted = {"count_hops": True, **options, "frames": own}
+        wants.append(_core.accumulate_arrays(size, planes, {**wanted, "build": "scalar"}))
+        plans.append(_core.plan_arrays(size, planes, wanted))
+    for backwards in (False, True):
+        gots = run_on_emulated_device(plans, wants, backwards=backwards)
+        for plan, got, want in zip(plans, gots, wants, strict=True):
+            assert int(got["clipped"][0]) == want["stats"]["saturated"]
+            assert plan.stats["pictures_read"] == want["stats"]["pictures_read"]
+            assert plan.stats["pictures_traced"] == want["stats"]["pictures_traced"]
+            for name in got.keys() - {"clipped"}:
+                np.testing.assert_array_equal(got[name], want[name], f"{name}, {options}")
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_every_size_and_corner(kind: int) -> None:
+    for seed, size in enumerate(SIZES):
+        clips = streams(100 * kind + seed, 3, size)
+        compare(clips, NO_CROP, [shown(p) for p in clips], **KINDS[kind])
+
+
+@pytest.mark.parametrize("crop", [(2, 4, 6, 8), (0, 0, 12, 8), (8, 6, 2, 0)])
+def test_crops(crop: tuple[int, int, int, int]) -> None:
+    clips = streams(7, 2, (48, 64), crop)
+    for options in ({"residual": "recon_diff"}, {"residual": "coded"}, {"grid": 4}):
+        compare(clips, crop, [shown(p) for p in clips], **options)
+
+
+@pytest.mark.parametrize("residual", [None, "coded", "recon_diff"])
+def test_some_frames_and_repeats(residual: str | None) -> None:
+    """Maps that nobody asked for live in the scratch, and share it once they are done with."""
+    clips = streams(21, 4, (32, 48))
+    frames = [[f[-1], f[0], f[-1], f[len(f) // 2]] for f in map(shown, clips)]
+    compare(clips, NO_CROP, frames, residual=residual)
+    compare(clips, NO_CROP, [[f[-1]] for f in frames], residual=residual)
+    if residual is None:
+        compare(clips, NO_CROP, frames, grid=4)
+
+
+def test_scratch_is_used_again() -> None:
+    """A long chain of single references needs few maps at a time."""
+    sizes = {}
+    for count in (6, 24):
+        rng = np.random.default_rng(3)
+        pictures = random_stream(
+            rng, count=count, b_pictures=False, hidden=False, second_intra=False, damage=False
+        )
+        for n, p in enumerate(pictures):
+            p.refpic[0][p.refpic[0] >= 0] = n - 1
+        size, planes = as_arrays(pictures, NO_CROP)
+        plan = _core.plan_arrays(size, planes, {"frames": [count - 1]})
+        sizes[count] = _core.DeviceBatch([plan]).scratch_bytes
+        compare([pictures], NO_CROP, [[count - 1]])
+    assert sizes[6] == sizes[24]
+
+
+def test_empty_batches_and_clips() -> None:
+    assert _core.DeviceBatch([]).pack(0, 0, 0, []) == []
+    (clip,) = streams(1, 1, (16, 16))
+    size, planes = as_arrays(clip, NO_CROP)
+    empty = _core.plan_arrays(size, planes, {"frames": []})
+    batch = _core.DeviceBatch([empty, empty])
+    assert batch.pack(0, 0, 0, [[0] * 9] * 2) == []
+    with pytest.raises(ValueError, match="one set of outputs"):
+        batch.pack(0, 0, 0, [])
+
+
+def test_what_a_device_does_not_do() -> None:
+    (clip,) = streams(1, 1, (16, 16))
+    size, planes = as_arrays(clip, NO_CROP)
+    for options in (
+        {"coviar": True},
+        {"one_step": True, "per_frame": True},
+        {"one_step": True, "residual": "recon_diff"},
+    ):
+        with pytest.raises(ValueError, match="CPU only"):
+            _core.plan_arrays(size, planes, {"frames": [0], **options})
+    other = streams(2, 1, (16, 32))[0]
+    plans = [_core.plan_arrays(*as_arrays(c, NO_CROP), {"frames": [0]}) for c in (clip, other)]
+    with pytest.raises(ValueError, match="one coded size"):
+        _core.DeviceBatch(plans)
+
+
+def test_too_many_references_for_a_byte() -> None:
+    rng = np.random.default_rng(4)
+    pictures = random_stream(
+        rng, count=260, size=(64, 64), b_pictures=False, hidden=False, second_intra=False
+    )
+    last = pictures[-1]
+    last.mb_lost[:] = False
+    last.refpic[0] = np.arange(256).reshape(16, 16)
+    size, planes = as_arrays(pictures, NO_CROP)
+    with pytest.raises(_core.UnsupportedStream, match="253"):
+        _core.plan_arrays(size, planes, {"frames": [259]})
