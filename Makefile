@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto
 SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
 STAMPS := .venv/.stamps
 
-.PHONY: help demo test test-long build lint format bench fuzz conformance clean
+.PHONY: help demo test test-long build lint format bench evidence fuzz conformance clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ bench: build build/venv-cvp/.stamp  ## Speed against the peers: JSON under bench
 	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" >/dev/null
 	cmake --build --preset bench --target bench_programs
 	$(PY) bench/python/run.py $(BENCH_ARGS)
+
+evidence: build $(STAMPS)/dev  ## The experiments at full size: docs/evidence (goes on where it stopped)
+	$(PY) -m evidence $(EVIDENCE_ARGS)
 
 fuzz: build $(STAMPS)/dev  ## A million inputs for every fuzz target, under ASan and UBSan
 	$(PY) tests/fuzz/fuzzing.py
