@@ -429,6 +429,23 @@ def qp(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", help="the HTML file")
+    parser.add_argument("results", nargs="+", help="JSON lines of evaluations, measures, stills")
+    parser.add_argument("--title", default="", help="(default: the models' names)")
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Draw the figures of a study on one self-contained HTML page, from its JSON lines."""
+    try:
+        from cvdecode.report.study import write_study_page
+    except ImportError:
+        raise SystemExit("pages need matplotlib: pip install 'cvdecode[study]'") from None
+    path = write_study_page(arguments.results, arguments.out, title=arguments.title)
+    print(json.dumps({"page": str(path)}) if arguments.json else path)
+    return 0
+
+
 ACTIONS: dict[
     str,
     tuple[Callable[[argparse.Namespace], int], Callable[[argparse.ArgumentParser], None]],
@@ -439,4 +456,5 @@ ACTIONS: dict[
     "evaluate": (evaluate, _evaluate_arguments),
     "stills": (stills, _stills_arguments),
     "qp": (qp, _qp_arguments),
+    "report": (report, _report_arguments),
 }

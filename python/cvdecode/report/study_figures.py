@@ -1,0 +1,234 @@
+"""The papers' figures from a study's records, each as one SVG; None where the records lack it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cvdecode.study.cross import matrix_of
+from cvdecode.study.scores import slope
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Records = Sequence[dict[str, Any]]
+COLOURS = ("#0b6e99", "#c8553d", "#4c8c4a", "#8a5fb0", "#d49a1f", "#5b6770", "#b03a78", "#2a9d8f")
+MARKS = "osD^vP*X"
+RATE_NAMES = {"crf": "CRF", "qp": "QP", "bitrate": "kbit/s", "strength": "JPEG strength"}
+
+
+def svg(draw: Callable[[Axes], None], size: tuple[float, float] = (5.6, 3.6)) -> str:
+    """One figure as SVG text; the same drawing gives the same bytes."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "cvdecode",
+        "font.family": "sans-serif",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#e3e7eb",
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def cells_of(records: Records) -> list[dict[str, Any]]:
+    """The cells with results that a codec made (not the originals)."""
+    return [r for r in records if r["kind"] == "cell" and r.get("codec") and "top1" in r]
+
+
+def original_of(records: Records) -> dict[str, Any] | None:
+    """The cell of the untouched clips."""
+    found = (r for r in records if r["kind"] == "cell" and r["setting"] == "original")
+    return next((r for r in found if "top1" in r), None)
+
+
+def series(cells: Records) -> dict[str, list[dict[str, Any]]]:
+    """Cells that differ in the rate's value only, in its order; the name says the rest."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    several = len({(c["codec"], c["rate"]) for c in cells}) > 1
+    presets = len({c.get("preset") for c in cells if c["codec"] != "jpeg"}) > 1
+    for cell in sorted(cells, key=lambda c: (c["codec"], c["rate"], c.get("gop") or 0, c["value"])):
+        name = [f"{cell['codec']} {RATE_NAMES.get(cell['rate'], cell['rate'])}"] if several else []
+        if cell.get("gop"):
+            name.append(f"GOP {cell['gop']}")
+        if presets and cell.get("preset"):
+            name.append(cell["preset"])
+        if cell.get("bframes") is not None:
+            name.append(f"{cell['bframes']} B")
+        lines.setdefault(", ".join(name) or cell["codec"], []).append(cell)
+    return lines
+
+
+def curves(
+    records: Records,
+    x: Callable[[dict[str, Any]], float | None],
+    y: Callable[[dict[str, Any]], float | None],
+    labels: tuple[str, str],
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    reference: float | None = None,
+    bars: bool = False,
+) -> str | None:
+    """One line a series; `bars` draws the bootstrap intervals of top-1."""
+    lines = {
+        name: [(x(c), y(c), c) for c in those if x(c) is not None and y(c) is not None]
+        for name, those in series(cells_of(records)).items()
+    }
+    lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return None
+
+    def draw(axes: Axes) -> None:
+        if reference is not None:
+            axes.axhline(reference, color="#1d2329", linestyle="--", linewidth=1, label="original")
+        for n, (name, points) in enumerate(lines.items()):
+            points = sorted(points, key=lambda p: float(p[0] or 0)) if log_x else points
+            xs, ys = [p[0] for p in points], [p[1] for p in points]
+            colour = COLOURS[n % len(COLOURS)]
+            axes.plot(xs, ys, marker=MARKS[n % len(MARKS)], ms=5, color=colour, label=name)  # type: ignore[arg-type]
+            if bars:
+                low = [100 * p[2]["top1_interval"][0] for p in points]
+                high = [100 * p[2]["top1_interval"][1] for p in points]
+                axes.fill_between(xs, low, high, color=colour, alpha=0.1, linewidth=0)  # type: ignore[arg-type]
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        if log_x:
+            axes.set_xscale("log")
+        if log_y:
+            axes.set_yscale("log")
+        axes.legend()
+
+    return svg(draw)
+
+
+def rate_name(records: Records) -> str:
+    """What the settings vary: CRF, QP, kbit/s."""
+    rates = {c["rate"] for c in cells_of(records)}
+    return " / ".join(RATE_NAMES.get(r, r) for r in sorted(rates)) or "value"
+
+
+def against_measure(records: Records, measure: str, label: str) -> tuple[str, float] | None:
+    """Accuracy of each cell over the mean of a measure, with the least-squares line: (SVG, slope).
+
+    The slope is in points of top-1 per unit of the measure.
+    """
+    means: dict[str, list[float]] = {}
+    for r in records:
+        if r["kind"] == "measures" and r.get(measure) is not None:
+            means.setdefault(r["setting"], []).append(r[measure])
+    points = [
+        (float(np.mean(means[c["setting"]])), 100 * c["top1"], c)
+        for c in cells_of(records)
+        if c["setting"] in means
+    ]
+    rise, level = slope([p[0] for p in points], [p[1] for p in points])
+    if len(points) < 2 or not np.isfinite(rise):
+        return None
+
+    def draw(axes: Axes) -> None:
+        for n, (name, cells) in enumerate(series([p[2] for p in points]).items()):
+            mine = [p for p in points if any(p[2] is c for c in cells)]
+            axes.plot(
+                [p[0] for p in mine],
+                [p[1] for p in mine],
+                MARKS[n % len(MARKS)],
+                color=COLOURS[n % len(COLOURS)],
+                label=name,
+            )
+        ends = np.array([min(p[0] for p in points), max(p[0] for p in points)])
+        axes.plot(ends, level + rise * ends, color="#1d2329", linewidth=1, linestyle="--")
+        axes.set_xlabel(label)
+        axes.set_ylabel("top-1, %")
+        axes.legend()
+
+    return svg(draw), rise
+
+
+def class_scatter(original: dict[str, Any], cell: dict[str, Any]) -> str:
+    """Accuracy of each class on the originals and in one cell."""
+    classes = [c for c in original["class_top1"] if c in cell["class_top1"]]
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], color="#5b6770", linewidth=1, linestyle="--")
+        axes.scatter(
+            [100 * original["class_top1"][c] for c in classes],
+            [100 * cell["class_top1"][c] for c in classes],
+            s=26,
+            alpha=0.7,
+            color=COLOURS[0],
+            edgecolors="none",
+        )
+        axes.set_xlim(-3, 103)
+        axes.set_ylim(-3, 103)
+        axes.set_aspect("equal")
+        axes.set_xlabel("on the originals, % of the class")
+        axes.set_ylabel(f"{cell['setting']}, %")
+
+    return svg(draw, (4.2, 4))
+
+
+def heat_map(records: Records, metric: str = "top1") -> str | None:
+    """Trained on (columns) x tested on (rows), means over seeds, in percent."""
+    cross = [r for r in records if r["kind"] == "cross" and metric in r]
+    if not cross:
+        return None
+    columns = list(dict.fromkeys(r["trained_on"] for r in cross))
+    rows = list(dict.fromkeys(r["tested_on"] for r in cross))
+    values = matrix_of(cross, metric, rows, columns)
+    grid = np.array([[np.nan if v is None else 100 * v for v in row] for row in values])
+
+    def draw(axes: Axes) -> None:
+        axes.grid(False)
+        axes.imshow(grid, cmap="YlGnBu_r", aspect="auto")
+        middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
+        for y, x in np.ndindex(*grid.shape):
+            if np.isfinite(grid[y, x]):
+                ink = "#fff" if grid[y, x] < middle else "#1d2329"
+                axes.text(x, y, f"{grid[y, x]:.1f}", ha="center", va="center", color=ink)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_xlabel("trained on")
+        axes.set_ylabel("tested on")
+
+    return svg(draw, (1.8 + 0.62 * len(columns), 1.2 + 0.4 * len(rows)))
+
+
+def stills_curves(records: Records, metric: str, label: str) -> str | None:
+    """PSNR or SSIM of coded still images over QP, one line a frame of the clip."""
+    coded = [r for r in records if r["kind"] == "still" and "qp" in r and r.get(metric) is not None]
+    if not coded:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for n, frame in enumerate(sorted({r["frame"] for r in coded})):
+            mine = sorted((r["qp"], r[metric]) for r in coded if r["frame"] == frame)
+            axes.plot(
+                [p[0] for p in mine],
+                [p[1] for p in mine],
+                marker=MARKS[n % len(MARKS)],
+                ms=5,
+                color=COLOURS[n % len(COLOURS)],
+                label=f"frame {frame} ({'IBBPBBP'[frame]})",
+            )
+        axes.set_xlabel("QP")
+        axes.set_ylabel(label)
+        axes.legend()
+
+    return svg(draw)
