@@ -22,6 +22,7 @@ from ._accumulate import (
     AccumulationStats,
     accumulate,
 )
+from ._batch import AccumulationBatch, accumulate_batch
 from ._core import (
     CorruptStream,
     Error,
@@ -33,6 +34,7 @@ from ._core import (
     live_buffer_bytes,
     live_buffers,
 )
+from ._device import DeviceUnavailable
 from ._frame import (
     PLANE_VERSION,
     PLANES,
@@ -75,10 +77,12 @@ __all__ = [
     "REF_OTHER_FIELD",
     "REF_UNTRUSTED",
     "Accumulation",
+    "AccumulationBatch",
     "AccumulationStats",
     "Clip",
     "CorruptStream",
     "Crop",
+    "DeviceUnavailable",
     "Error",
     "Frame",
     "Gop",
@@ -95,6 +99,7 @@ __all__ = [
     "UnsupportedStream",
     "VideoReader",
     "accumulate",
+    "accumulate_batch",
     "coviar",
     "live_buffer_bytes",
     "live_buffers",

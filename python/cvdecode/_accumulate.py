@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, _device
 from ._frame import Array, Clip, Crop, Segment, TensorDict
 from ._reader import VideoReader
 
@@ -160,14 +160,21 @@ class Accumulation:
         return (-(crop.left % self.grid), -(crop.top % self.grid))
 
     def numpy(self) -> dict[str, Array]:
-        """All arrays by name, and ``frames``, without a copy."""
-        return {**self._arrays, "frames": self.frames}
+        """All arrays by name, and ``frames``, without a copy; from a GPU with one."""
+        return {**{name: _device.to_numpy(a) for name, a in self._arrays.items()}, **self._own()}
+
+    def _own(self) -> dict[str, Array]:
+        return {"frames": self.frames}
 
     def torch(self) -> TensorDict:
         """All arrays as tensors by name, over the same memory. Needs torch."""
         import torch
 
-        return TensorDict((name, torch.from_numpy(array)) for name, array in self.numpy().items())
+        arrays: dict[str, Any] = {**self._arrays, **self._own()}
+        return TensorDict(
+            (name, torch.from_numpy(array) if isinstance(array, np.ndarray) else array)
+            for name, array in arrays.items()
+        )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -195,6 +202,7 @@ def accumulate(
     return_hops: bool = False,
     mode: Mode = "exact",
     out: Accumulation | None = None,
+    device: Any = "cpu",
 ) -> Accumulation:
     """Trace every pixel of ``frames`` back through its true references to an anchor.
 
@@ -233,6 +241,10 @@ def accumulate(
         out: an accumulation of an earlier call. Its memory is used again where it is large enough,
             so arrays taken from it change, and it must not be read afterwards: fresh memory costs
             more than the tracing.
+        device: "cpu", or a GPU as "cuda" or "cuda:1" (also a torch.device): the stream is parsed
+            on the CPU, its motion goes to the GPU and is traced there, and the arrays are torch
+            tensors on it, written in the order of its current stream. It needs a build with CUDA
+            and does not do mode="coviar", per_frame and the residual of hops=1.
 
     Returns:
         An Accumulation: displacement, anchor, mask and what else was asked for.
@@ -243,7 +255,59 @@ def accumulate(
             stream with B pictures.
         PlaneUnavailable: the chain meets a picture whose references the backend does not know
             (H.264 and MPEG-4 B-VOPs by libavcodec), or a plane is not there.
+        DeviceUnavailable: no module for GPUs, no GPU, or no torch.
     """
+    gpu = _device.find(device)
+    options, wanted = _request(
+        source,
+        frames,
+        anchors=anchors,
+        virtual_gop=virtual_gop,
+        select=select,
+        intra=intra,
+        residual=residual,
+        cross=cross,
+        grid=grid,
+        hops=hops,
+        per_frame=per_frame,
+        return_hops=return_hops,
+        mode=mode,
+    )
+    memory = None
+    if out is not None:
+        if not isinstance(out, Accumulation):
+            raise TypeError(f"out is an Accumulation, not {type(out).__name__}")
+        if gpu is not None:
+            raise ValueError("out is for the CPU: memory of a GPU comes from torch's own cache")
+        memory, out._memory = out._memory, None
+    if gpu is None:
+        result, where = _compute(source, options, memory)
+    else:
+        plan, where = _plan(source, options)
+        arrays = gpu.allocate(_shapes(options, where), (1, len(wanted)))
+        counters = _device.run_plans(gpu, [plan], arrays)
+        result = {name: array[0] for name, array in arrays.items()}
+        result["stats"] = {**plan.stats, "saturated": int(counters[0]), "peak_maps": 0}
+    return _result(result, wanted, options["grid"], mode, where)
+
+
+def _request(
+    source: VideoReader | Clip,
+    frames: Any,
+    *,
+    anchors: Any,
+    virtual_gop: int | None,
+    select: Select,
+    intra: Intra,
+    residual: Residual,
+    cross: Cross,
+    grid: int | str,
+    hops: int | None,
+    per_frame: bool,
+    return_hops: bool,
+    mode: Mode,
+) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
+    """Arguments of accumulate() as options of the core, and its frames."""
     options: dict[str, Any] = {
         "select": select,
         "intra": intra,
@@ -286,19 +350,48 @@ def accumulate(
             else _indices("anchors", anchors)
         )
         options["anchors"] = sorted(set(found.tolist()))
+    return options, wanted
 
-    memory = None
-    if out is not None:
-        if not isinstance(out, Accumulation):
-            raise TypeError(f"out is an Accumulation, not {type(out).__name__}")
-        memory, out._memory = out._memory, None
-    if isinstance(source, VideoReader):
-        result = _core.accumulate_reader(source._handle(), options, memory)
-        where = source.segments[result["segment"]] if source.segments else _NOWHERE
-    else:
-        result = _of_clip(source, options, memory)
-        where = source.segment
-    return _result(result, wanted, options["grid"], mode, where)
+
+def _compute(
+    source: VideoReader | Clip, options: dict[str, Any], memory: _core.AccumulationMemory | None
+) -> tuple[dict[str, Any], Segment]:
+    if isinstance(source, Clip):
+        size, planes = _planes(source, options)
+        return _core.accumulate_arrays(size, planes, options, memory), source.segment
+    result = _core.accumulate_reader(source._handle(), options, memory)
+    return result, source.segments[result["segment"]] if source.segments else _NOWHERE
+
+
+def _plan(
+    source: VideoReader | Clip, options: dict[str, Any]
+) -> tuple[_core.AccumulationPlan, Segment]:
+    """The work of _compute(), for a device to do."""
+    if isinstance(source, Clip):
+        size, planes = _planes(source, options)
+        return _core.plan_arrays(size, planes, options), source.segment
+    plan, segment = _core.plan_reader(source._handle(), options)
+    return plan, source.segments[segment] if source.segments else _NOWHERE
+
+
+def _shapes(options: dict[str, Any], segment: Segment) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape (without the frames) and dtype of every plane, at coded size."""
+    width, height = (side // options["grid"] for side in segment.coded_size)
+    shapes: dict[str, tuple[tuple[int, ...], str]] = {
+        "displacement": ((2, height, width), "float32" if options["per_frame"] else "int16"),
+        "anchor": ((height, width), "int32"),
+        "mask": ((height, width), "uint8"),
+    }
+    if options["count_hops"]:
+        shapes["hops"] = ((height, width), "uint16")
+    if options["residual"] == "coded":
+        shapes["residual_y"] = ((height, width), "int16")
+        if segment.chroma_format == "4:2:0":
+            shapes["residual_uv"] = ((2, height // 2, width // 2), "int16")
+            shapes["mask_uv"] = ((height // 2, width // 2), "uint8")
+    if options["residual"] == "recon_diff":
+        shapes["residual"] = ((3, segment.height, segment.width), "int16")
+    return shapes
 
 
 _NOWHERE = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)
@@ -324,10 +417,8 @@ def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _of_clip(
-    clip: Clip, options: dict[str, Any], memory: _core.AccumulationMemory | None
-) -> dict[str, Any]:
-    """accumulate() over the arrays of a clip, which need not be as the core made them."""
+def _planes(clip: Clip, options: dict[str, Any]) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Size and arrays of a clip for the core, which need not be as the core made them."""
     segment = clip.segment
     width, height = segment.coded_size
     crop = segment.crop
@@ -354,7 +445,7 @@ def _of_clip(
         planes["rgb"] = np.ascontiguousarray(clip.rgb)
         place = {int(index): row for row, index in enumerate(clip.rgb_index)}
         planes["rgb_row"] = np.array([place.get(int(i), -1) for i in clip.index], np.int64)
-    return _core.accumulate_arrays((width, height, *crop, chroma), planes, options, memory)
+    return (width, height, *crop, chroma), planes
 
 
 def _references(clip: Clip) -> npt.NDArray[np.uint8]:
@@ -396,34 +487,35 @@ def _coded(plane: Array, height: int, width: int, top: int, left: int) -> Array:
     )
 
 
+def _crop(name: str, array: Any, grid: int, segment: Segment) -> Any:
+    """What is shown of a plane of coded size."""
+    left, top = segment.crop.left, segment.crop.top
+    height, width = segment.height, segment.width
+    if name == "residual":
+        return array
+    if name in ("residual_uv", "mask_uv"):
+        y, x = top // 2, left // 2
+        return array[..., y : y + (height + 1) // 2, x : x + (width + 1) // 2]
+    if grid == 4:
+        return array[
+            ...,
+            top // 4 : (top + height - 1) // 4 + 1,
+            left // 4 : (left + width - 1) // 4 + 1,
+        ]
+    return array[..., top : top + height, left : left + width]
+
+
 def _result(
     out: dict[str, Any], frames: npt.NDArray[np.int64], grid: int, mode: Mode, segment: Segment
 ) -> Accumulation:
-    """Crops the planes of coded size to what is shown."""
-    left, top = segment.crop.left, segment.crop.top
-    height, width = segment.height, segment.width
-
-    def crop(name: str, array: Array) -> Array:
-        if name == "residual":
-            return array
-        if name in ("residual_uv", "mask_uv"):
-            y, x = top // 2, left // 2
-            return array[..., y : y + (height + 1) // 2, x : x + (width + 1) // 2]
-        if grid == 4:
-            return array[
-                ...,
-                top // 4 : (top + height - 1) // 4 + 1,
-                left // 4 : (left + width - 1) // 4 + 1,
-            ]
-        return array[..., top : top + height, left : left + width]
-
+    """Names what the core gave, cropped to what is shown."""
     arrays = {
-        name: crop(name, out[name])
+        name: _crop(name, out[name], grid, segment)
         for name in (
             *("displacement", "anchor", "mask", "hops"),
             *("residual", "residual_y", "residual_uv", "mask_uv"),
         )
-        if out[name] is not None
+        if out.get(name) is not None
     }
     stats = AccumulationStats(**out["stats"])
-    return Accumulation(arrays, frames, grid, mode, segment, stats, out["memory"])
+    return Accumulation(arrays, frames, grid, mode, segment, stats, out.get("memory"))

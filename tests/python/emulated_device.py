@@ -70,3 +70,27 @@ def run_on_emulated_device(
                 own[name][target] = own[name][source]
     assert all(m.intact() for m in memory), "a thread wrote outside its memory"
     return results
+
+
+class EmulatedGpu:
+    """What `_device` asks of a GPU, with torch on the CPU and launches walked there."""
+
+    def __init__(self) -> None:
+        self.launches = 0
+
+    def allocate(self, shapes: Any, lead: tuple[int, ...]) -> dict[str, Any]:
+        return {name: self.empty((*lead, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        import torch
+
+        memory = torch.from_numpy(np.full(shape, 0x5A, dtype))
+        assert memory.numel() == 0 or memory.data_ptr() % 16 == 0
+        return memory
+
+    def host(self, size: int) -> Any:
+        return self.empty((size,), "uint8")
+
+    def launch(self, *launch: int) -> None:
+        self.launches += 1
+        _core.emulate_launch(*launch, False)  # type: ignore[attr-defined]

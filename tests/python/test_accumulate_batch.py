@@ -1,0 +1,188 @@
+"""accumulate_batch(): the same bytes as accumulate() clip by clip, written where they belong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cvdecode
+from conftest import Encode
+from cvdecode import VideoReader, _device, accumulate, accumulate_batch
+from emulated_device import EmulatedGpu
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"residual": "coded", "return_hops": True},
+    {"residual": "recon_diff", "virtual_gop": 5},
+    {"grid": 4, "return_hops": True},
+    {"hops": 1},
+]
+CPU_ONLY: list[dict[str, Any]] = [
+    {"hops": 1, "per_frame": True},
+    {"hops": 1, "residual": "recon_diff"},
+]
+FRAMES = [[3, 1, 14, 3], [29], [], list(range(7, 12))]
+
+
+@pytest.fixture(scope="module")
+def paths(encode: Encode) -> list[Path]:
+    """An odd display size, B-frames in one of two."""
+    options = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "12")
+    return [
+        encode(f"batch{n}.mp4", *options, "-bf", bf, source=source, frames=30)
+        for n, (bf, source) in enumerate(
+            [("2", "testsrc2=size=88x50:rate=25"), ("0", "mandelbrot=size=88x50:rate=25")]
+        )
+    ]
+
+
+def same(batch: Any, sources: Any, frames: Any, **options: Any) -> None:
+    """Every clip of the batch is what accumulate() gives; the rest is padding."""
+    numpy = batch.numpy()
+    most = max(len(f) for f in frames)
+    assert batch.frames.shape == (len(sources), most)
+    assert batch.lengths.tolist() == [len(f) for f in frames]
+    for i, (source, own) in enumerate(zip(sources, frames, strict=True)):
+        want = accumulate(source, own, **options)
+        assert batch[i].frames.tolist() == own
+        assert batch[i].stats.saturated == want.stats.saturated
+        assert batch[i].stats.pictures_read == want.stats.pictures_read
+        for name in want.planes:
+            plane = numpy[name][i]
+            np.testing.assert_array_equal(plane[: len(own)], getattr(want, name), name)
+            rest = {"mask": 2, "mask_uv": 2, "anchor": -1}.get(name, 0)
+            assert (plane[len(own) :] == rest).all(), name
+        assert batch.planes == tuple(n for n in batch.planes if n in want.planes)
+
+
+@pytest.mark.parametrize("options", KINDS + CPU_ONLY)
+def test_batch_is_clip_by_clip(paths: list[Path], options: dict[str, Any]) -> None:
+    with VideoReader(paths[0]) as a, VideoReader(paths[1]) as b:
+        sources = [a, b, b, a]  # a video may stand there twice, and threads keep off it
+        for num_threads in (1, 3):
+            batch = accumulate_batch(sources, FRAMES, num_threads=num_threads, **options)
+            same(batch, sources, FRAMES, **options)
+
+
+@pytest.mark.parametrize("options", KINDS)
+def test_device_is_the_cpu(
+    paths: list[Path], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way over a device, which is emulated: one buffer, batched launches, tensors."""
+    torch = pytest.importorskip("torch")
+    gpu = EmulatedGpu()
+    with VideoReader(paths[0]) as a, VideoReader(paths[1]) as b:
+        sources = [a, b, b, a]
+        with monkeypatch.context() as patch:
+            patch.setattr(_device, "find", lambda device: gpu if device == "cuda" else None)
+            batch = accumulate_batch(sources, FRAMES, device="cuda", num_threads=2, **options)
+            one = accumulate(a, FRAMES[0], device="cuda", **options)
+            with pytest.raises(ValueError, match="out"):
+                accumulate_batch(sources, FRAMES, device="cuda", out=batch)
+            with pytest.raises(ValueError, match="CPU only"):
+                accumulate(a, [1], hops=1, per_frame=True, device="cuda")
+        assert gpu.launches > 1
+        assert isinstance(batch.displacement, torch.Tensor)
+        assert batch.torch().mask.data_ptr() == batch.mask.data_ptr()
+        same(batch, sources, FRAMES, **options)
+        want = accumulate(a, FRAMES[0], **options).numpy()
+        for name, array in one.numpy().items():
+            np.testing.assert_array_equal(array, want[name], name)
+        assert isinstance(one.torch().frames, torch.Tensor)
+
+
+def test_clips_are_sources_too(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    clips = [cvdecode.read(p, ("mv", "ref", "mb_type", "residual_y", "residual_uv")) for p in paths]
+    monkeypatch.setattr(_device, "find", lambda device: EmulatedGpu() if device == "cuda" else None)
+    for device in ("cpu", "cuda"):
+        batch = accumulate_batch(clips, residual="coded", device=device)
+        same(batch, clips, [c.index.tolist() for c in clips], residual="coded")
+
+
+def test_tensors_are_written_in_place(paths: list[Path]) -> None:
+    """Tensors come out over the memory of the planes, and go in as memory of the result."""
+    torch = pytest.importorskip("torch")
+    with VideoReader(paths[0]) as a, VideoReader(paths[1]) as b:
+        sources, frames = [a, b], [[5, 6], [7]]
+        first = accumulate_batch(sources, frames, residual="coded")
+        tensors = first.torch()
+        for name in first.planes:
+            assert tensors[name].data_ptr() == getattr(first, name).ctypes.data, name
+            assert first[1].numpy()[name].ctypes.data == getattr(first, name)[1].ctypes.data
+        width, height = first.segment.coded_size
+        own = {
+            "displacement": torch.empty((2, 2, 2, height, width), dtype=torch.int16),
+            "anchor": torch.empty((2, 2, height, width), dtype=torch.int32),
+            "mask": torch.empty((2, 2, height, width), dtype=torch.uint8),
+        }
+        second = accumulate_batch(sources, frames, out=own, num_threads=2)
+        same(second, sources, frames)
+        crop = first.segment.crop
+        for name, tensor in own.items():
+            corner = tensor[..., crop.top, crop.left]
+            assert getattr(second, name).data_ptr() == corner.data_ptr()  # tensors come out
+        places = {name: getattr(second, name).data_ptr() for name in second.planes}
+        third = accumulate_batch(sources, [[8, 9], [1, 2]], out=second)
+        same(third, sources, [[8, 9], [1, 2]])
+        assert {name: getattr(third, name).data_ptr() for name in third.planes} == places
+        for wrong, message in (
+            ({"mask": own["mask"]}, "this call writes"),
+            ({**own, "mask": own["mask"][:, :1]}, "uint8"),
+            ({**own, "mask": own["anchor"]}, "int32"),
+            ({**own, "mask": own["mask"].transpose(2, 3).contiguous().transpose(2, 3)}, "contig"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                accumulate_batch(sources, frames, out=wrong)
+
+
+def test_what_does_not_fit_is_refused(paths: list[Path], encode: Encode) -> None:
+    other = encode("batch_other.mp4", "-c:v", "libx264", frames=3)
+    with VideoReader(paths[0]) as a, VideoReader(other) as b:
+        with pytest.raises(ValueError, match=r"source 1 is 160x96 .* source 0 88x50"):
+            accumulate_batch([a, b])
+        with pytest.raises(ValueError, match="1 sources and 2 lists of frames"):
+            accumulate_batch([a], [[0], [1]])
+        with pytest.raises(ValueError, match="num_threads"):
+            accumulate_batch([a], num_threads=0)
+        with pytest.raises(IndexError):
+            accumulate_batch([a], [[99]])
+    assert len(accumulate_batch([])) == 0
+
+
+def test_a_missing_gpu_says_what_to_do(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    import types
+
+    def cuda(count: int, reason: str) -> types.ModuleType:
+        module = types.ModuleType("cvdecode._cuda")
+        module.devices = lambda: (count, reason)  # type: ignore[attr-defined]
+        module.launch = lambda *_: None  # type: ignore[attr-defined]
+        return module
+
+    def install(module: types.ModuleType | None) -> None:
+        monkeypatch.setitem(sys.modules, "cvdecode._cuda", module)  # type: ignore[arg-type]
+        if module is None:
+            monkeypatch.delattr(cvdecode, "_cuda", raising=False)
+        else:
+            monkeypatch.setattr(cvdecode, "_cuda", module, raising=False)
+
+    pytest.importorskip("torch")
+    with VideoReader(paths[0]) as a:
+        install(None)
+        with pytest.raises(cvdecode.DeviceUnavailable, match="CVDECODE_CUDA=ON"):
+            accumulate(a, [1], device="cuda")
+        install(cuda(0, "no CUDA-capable device is detected"))
+        with pytest.raises(cvdecode.DeviceUnavailable, match="no CUDA-capable device"):
+            accumulate_batch([a], [[1]], device="cuda:0")
+        for wrong in ("gpu", "cuda:x", "cpu:0"):
+            with pytest.raises(ValueError, match="device is"):
+                accumulate(a, [1], device=wrong)
+        install(cuda(1, ""))
+        monkeypatch.setitem(sys.modules, "torch", None)
+        with pytest.raises(cvdecode.DeviceUnavailable, match="torch cannot be imported"):
+            accumulate(a, [1], device="cuda")
+    assert issubclass(cvdecode.DeviceUnavailable, (cvdecode.Error, RuntimeError))
