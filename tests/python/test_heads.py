@@ -303,7 +303,7 @@ def test_trilinear_pooling_is_the_sum_of_products(factors: int) -> None:
     for b, i, r, c, d in itertools.product(range(2), range(5), range(3), range(4), range(factors)):
         product = torch.dot(u[i, d], x[b, :, r, c]) * torch.dot(v[i, d], y[b, :, r, c])
         expected[b, i] += product * torch.dot(w[i, d], z[b, :, r, c])
-    found = pool.products(x, y, z)
+    found = pool.with_pair(x, pool.pair(y, z))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     rooted = np.sign(expected.numpy()) * np.sqrt(np.abs(expected.numpy()))
     rooted /= np.linalg.norm(rooted, axis=1, keepdims=True)
@@ -375,16 +375,6 @@ def test_temporal_trilinear_pooling_adds_the_adjacent_iframe() -> None:
     expected = head.fc(head.pool(now, mv, residual) + head.pool(then, mv, residual))
     torch.testing.assert_close(head(now, mv, residual, then), expected)
     torch.testing.assert_close(head(now, mv, residual), head.fc(head.pool(now, mv, residual)))
-
-
-def test_adjacent_gop() -> None:
-    gops = torch.arange(4)
-    assert heads.adjacent_gop(gops, 4, None).tolist() == [1, 0, 1, 2]
-    assert heads.adjacent_gop(torch.tensor([0]), 1, None).tolist() == [0]
-    drawn = heads.adjacent_gop(gops.repeat(200, 1), 4, torch.Generator().manual_seed(0))
-    assert [sorted(set(column.tolist())) for column in drawn.T] == [[0, 1], [0, 2], [1, 3], [2, 3]]
-    lengths = torch.tensor([1, 2])
-    assert heads.adjacent_gop(torch.tensor([0, 1]), lengths, None).tolist() == [0, 0]
 
 
 def test_three_streams_meet_at_the_same_positions() -> None:

@@ -44,7 +44,6 @@ from .fusion import (
     LateFusion,
     ThreeStreamNet,
     TrilinearHead,
-    adjacent_gop,
     small_three_stream,
 )
 from .mfcdnet import (
@@ -54,7 +53,7 @@ from .mfcdnet import (
     compressed_clip,
     kl_divergence,
     mimic_loss,
-    normalise,
+    normalise_clip,
 )
 from .mfnet import MFNet3D, small_mfnet
 from .pooling import CompactBilinearPooling, TrilinearPooling, signed_sqrt_l2
@@ -85,7 +84,6 @@ __all__ = [
     "ThreeStreamNet",
     "TrilinearHead",
     "TrilinearPooling",
-    "adjacent_gop",
     "alignment_loss",
     "attp_loss",
     "block_mean",
@@ -100,7 +98,7 @@ __all__ = [
     "mfnet_state_dict",
     "mimic_loss",
     "mobilenet_v2",
-    "normalise",
+    "normalise_clip",
     "parameter_groups",
     "resnet18",
     "resnet152",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import Backbone, efficientnet_b1, small_cnn
-from .pooling import CompactBilinearPooling, TrilinearPooling
+from .pooling import CompactBilinearPooling, TrilinearPooling, signed_sqrt_l2
 from .streams import consensus, fold_segments
 
 
@@ -95,9 +95,10 @@ class TrilinearHead(nn.Module):
         self, iframe: Tensor, mv: Tensor, residual: Tensor, adjacent: Tensor | None = None
     ) -> Tensor:
         """Maps (B, c, h, w), `adjacent` of the adjacent GOP's I-frame, to logits (B, C)."""
-        pooled = self.pool(iframe, mv, residual)
+        pair = self.pool.pair(mv, residual)
+        pooled = signed_sqrt_l2(self.pool.with_pair(iframe, pair))
         if adjacent is not None:
-            pooled = pooled + self.pool(adjacent, mv, residual)
+            pooled = pooled + signed_sqrt_l2(self.pool.with_pair(adjacent, pair))
         logits: Tensor = self.fc(pooled)
         return logits
 
@@ -150,31 +151,12 @@ class ThreeStreamNet(nn.Module):
                 `coviar` says (224 x 224 in the paper).
             mv: (N, T, 2, H, W) of one frame of each GOP; any size whose map fits.
             residual: (N, T, 3, H, W) of the same frames.
-            adjacent: (N, T, 3, H, W), the I-frames of the GOPs that `adjacent_gop` names: TTP.
-                With `TrilinearHead` alone.
+            adjacent: (N, T, 3, H, W), the I-frames of the GOPs beside: TTP, with `TrilinearHead`
+                alone. In training the GOP before or after by chance, in tests the one after for
+                the first GOP and the one before for all others (`data.WithAdjacent`).
         """
         logits = self.head(*self.maps(iframe, mv, residual, adjacent))
         return consensus(logits, iframe.shape[1])
-
-
-def adjacent_gop(gop: Tensor, num_gops: Tensor | int, generator: torch.Generator | None) -> Tensor:
-    """The GOP whose I-frame joins in TTP.
-
-    In training t - 1 or t + 1 by chance, kept inside the video (AMBIGUOUS: the paper does not say
-    what happens at the ends); else t + 1 for the first and t - 1 for the others. A video of one GOP
-    gives that GOP.
-
-    Args:
-        gop: indices t, any shape, int64.
-        num_gops: GOPs in the video, broadcast against `gop`.
-        generator: draws the direction in training; None in testing.
-    """
-    if generator is None:
-        step = torch.where(gop == 0, 1, -1)
-    else:
-        step = torch.randint(2, gop.shape, generator=generator) * 2 - 1
-    last = torch.as_tensor(num_gops) - 1
-    return torch.minimum((gop + step).clamp(min=0), last)
 
 
 def small_three_stream(head: nn.Module, mv_stem_stride: int = 2) -> ThreeStreamNet:

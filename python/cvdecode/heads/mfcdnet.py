@@ -22,7 +22,7 @@ _MEAN = (124.0, 117.0, 104.0)
 _SCALE = 0.0167
 
 
-def normalise(clip: Tensor) -> Tensor:
+def normalise_clip(clip: Tensor) -> Tensor:
     """MFNet's (x - (124, 117, 104)) * 0.0167.
 
     Args: clip: (N, 3, T, H, W) RGB in 0..255, any dtype. Returns float32.
@@ -56,7 +56,7 @@ def compressed_clip(
         rest = (rest + first) / 2
     elif kind == "residual_only":
         first = rest[:, :1]
-    return normalise(torch.cat([first, rest], 1).transpose(1, 2))
+    return normalise_clip(torch.cat([first, rest], 1).transpose(1, 2))
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor, tau: float) -> Tensor:

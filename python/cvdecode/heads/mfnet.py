@@ -114,8 +114,8 @@ class MFNet3D(nn.Module):
         """Logits (N, C), and the outputs of conv2 to conv5: (N, c_i, T_i, H_i, W_i).
 
         Args:
-            clip: (N, 3, T, H, W), RGB, (x - (124, 117, 104)) * 0.0167 with x in 0..255 (`normalise`
-                in `cvdecode.heads.mfcdnet`). 12 or 16 frames of 224 x 224 in the papers.
+            clip: (N, 3, T, H, W), RGB, (x - (124, 117, 104)) * 0.0167 with x in 0..255
+                (`normalise_clip`); 12 or 16 frames of 224 x 224 in the papers.
         """
         if clip.dim() != 5 or clip.shape[1] != 3:
             raise ValueError(f"expected clips (N, 3, T, H, W), got {tuple(clip.shape)}")

@@ -43,14 +43,19 @@ class TrilinearPooling(nn.Module):
         for projection in (self.u, self.v, self.w):
             nn.init.normal_(projection.weight, std=channels**-0.5)
 
-    def products(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """f before root and norm: maps (B, c, h, w) of one size to (B, D)."""
-        product: Tensor = self.u(_positions(x)) * self.v(_positions(y)) * self.w(_positions(z))
+    def pair(self, y: Tensor, z: Tensor) -> Tensor:
+        """V^T y . W^T z at each position: maps (B, c, h, w) to (B, h * w, d * D)."""
+        found: Tensor = self.v(_positions(y)) * self.w(_positions(z))
+        return found
+
+    def with_pair(self, x: Tensor, pair: Tensor) -> Tensor:
+        """f before root and norm, of a map (B, c, h, w) and what `pair` gave: (B, D)."""
+        product: Tensor = self.u(_positions(x)) * pair
         return product.sum(1).view(-1, self.dim, self.factors).sum(-1)
 
     def forward(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         """Signed root and l2 norm of f: maps (B, c, h, w) of one size to (B, D), norm 1."""
-        return signed_sqrt_l2(self.products(x, y, z))
+        return signed_sqrt_l2(self.with_pair(x, self.pair(y, z)))
 
 
 class CompactBilinearPooling(nn.Module):
