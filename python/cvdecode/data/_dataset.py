@@ -14,7 +14,7 @@ import cvdecode
 from cvdecode.data._collate import Skipped
 from cvdecode.data._gops import GopTable
 from cvdecode.data._index import DatasetIndex
-from cvdecode.data._read import What, is_path, read_sample
+from cvdecode.data._read import What, is_path, read_sample, sample_of
 from cvdecode.data._report import Failure, Report, ReportFile
 from cvdecode.data.lists import Entry, folder_per_class
 from cvdecode.data.samplers import TSN, Sampler
@@ -211,6 +211,21 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         for frame, what in sample["meta"]["damage"].items():
             self._fail(index, epoch, "damage", f"frame {frame}: {what}")
         return sample if self.transform is None else self.transform(sample)
+
+    def sample_of(
+        self, video: cvdecode.VideoReader, sampler: Sampler, seconds: dict[str, float] | None = None
+    ) -> dict[str, Any]:
+        """The tensors of an open video, drawn by another sampler: for predicting GOP by GOP.
+
+        Args:
+            video: opened with ``planes=dataset.what.planes``.
+            sampler: which frames.
+            seconds: gets what "read" (parsing, and decoding of pixels) and "accumulate" took.
+        """
+        rng = np.random.default_rng(self.seed)
+        took = {} if seconds is None else seconds
+        path = video.metadata.source
+        return sample_of(video, path, self.what, sampler, self.view, rng, took)
 
     def _read(self, index: int, path: str, epoch: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, epoch, index))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -94,58 +97,88 @@ def read_sample(
 ) -> dict[str, Any]:
     """The tensors of one sample; see CompressedVideoDataset."""
     with cvdecode.VideoReader(path, planes=what.planes, index_file=index_file) as video:
-        if len(video) == 0:
-            raise cvdecode.CorruptStream(f"{path} has no frame")
-        gops = gop_table(video, what.virtual_gop)
-        draw = sampler(gops, rng)
-        _check(draw, len(video), path)
-        segment = _segment_of(video, draw, path)
-        window = view(segment.width, segment.height, rng)
-        sample: dict[str, Any] = {}
-        lost = np.zeros(draw.frames.size, np.bool_)
-        shape = draw.frames.shape
-        present = draw.frames.ravel() != PADDING
-        frames = draw.frames.ravel()[present]
+        return sample_of(video, path, what, sampler, view, rng, {})
 
-        def put(name: str, tensors: list[torch.Tensor], where: Array, shape: Any) -> None:
-            sample[name] = _arranged(tensors, where, shape, view.num_crops > 1)
 
-        if "iframe" in what.modalities:
-            there = draw.iframes.ravel() != PADDING
+def sample_of(
+    video: cvdecode.VideoReader,
+    path: str,
+    what: What,
+    sampler: Sampler,
+    view: View,
+    rng: np.random.Generator,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The same of an open video; adds to ``seconds`` what "read" and "accumulate" took."""
+
+    def took(name: str, value: float) -> None:
+        seconds[name] = seconds.get(name, 0.0) + value
+
+    @contextlib.contextmanager
+    def reading() -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        took("read", time.perf_counter() - start)
+
+    if len(video) == 0:
+        raise cvdecode.CorruptStream(f"{path} has no frame")
+    gops = gop_table(video, what.virtual_gop)
+    draw = sampler(gops, rng)
+    _check(draw, len(video), path)
+    segment = _segment_of(video, draw, path)
+    window = view(segment.width, segment.height, rng)
+    sample: dict[str, Any] = {}
+    lost = np.zeros(draw.frames.size, np.bool_)
+    shape = draw.frames.shape
+    present = draw.frames.ravel() != PADDING
+    frames = draw.frames.ravel()[present]
+
+    def put(name: str, tensors: list[torch.Tensor], where: Array, shape: Any) -> None:
+        sample[name] = _arranged(tensors, where, shape, view.num_crops > 1)
+
+    if "iframe" in what.modalities:
+        there = draw.iframes.ravel() != PADDING
+        with reading():
             pictures = video.get_rgb_at(draw.iframes.ravel()[there])
-            boxes = _resample.cut(pictures, window)
-            put("iframe", _resample.bilinear(boxes, window), there, draw.iframes.shape)
-        if "rgb" in what.modalities:
-            boxes = _resample.cut(video.get_rgb_at(frames), window)
-            put("rgb", _resample.bilinear(boxes, window), present, shape)
-        if what.planes:
+        boxes = _resample.cut(pictures, window)
+        put("iframe", _resample.bilinear(boxes, window), there, draw.iframes.shape)
+    if "rgb" in what.modalities:
+        with reading():
+            pictures = video.get_rgb_at(frames)
+        boxes = _resample.cut(pictures, window)
+        put("rgb", _resample.bilinear(boxes, window), present, shape)
+    if what.planes:
+        with reading():
             clip = video.get_frames_at(frames)
-            lost[present] |= clip.lost
-            for name, tensors in _of_clip(clip, what, window):
-                put(name, tensors, present, shape)
-        if what.accumulates:
+        lost[present] |= clip.lost
+        for name, tensors in _of_clip(clip, what, window):
+            put(name, tensors, present, shape)
+    if what.accumulates:
+        with reading():
             acc = _accumulate(video, frames, what, gops)
-            broken = (acc.mask == cvdecode.MASK_BROKEN).all(axis=(1, 2))
-            lost[present] |= broken
-            for name, tensors in _of_accumulation(acc, what, window):
-                put(name, tensors, present, shape)
-        stats = video.stats
-        for place, frame in zip(np.flatnonzero(present), frames.tolist(), strict=True):
-            lost[place] |= frame in stats.damage
-        sample["frames"] = torch.from_numpy(draw.frames)
-        sample["iframes"] = torch.from_numpy(draw.iframes)
-        sample["lost"] = torch.from_numpy(lost.reshape(shape))
-        sample["meta"] = {
-            "path": path,
-            "num_frames": len(video),
-            "num_gops": len(gops),
-            "width": segment.width,
-            "height": segment.height,
-            "slices_parsed": stats.slices_parsed,
-            "pictures_decoded": stats.pictures_decoded,
-            "damage": {f: stats.damage[f] for f in sorted(stats.damage) if f in set(frames)},
-        }
-        return sample
+        took("read", -acc.stats.cpu_seconds)
+        took("accumulate", acc.stats.cpu_seconds)
+        broken = (acc.mask == cvdecode.MASK_BROKEN).all(axis=(1, 2))
+        lost[present] |= broken
+        for name, tensors in _of_accumulation(acc, what, window):
+            put(name, tensors, present, shape)
+    stats = video.stats
+    for place, frame in zip(np.flatnonzero(present), frames.tolist(), strict=True):
+        lost[place] |= frame in stats.damage
+    sample["frames"] = torch.from_numpy(draw.frames)
+    sample["iframes"] = torch.from_numpy(draw.iframes)
+    sample["lost"] = torch.from_numpy(lost.reshape(shape))
+    sample["meta"] = {
+        "path": path,
+        "num_frames": len(video),
+        "num_gops": len(gops),
+        "width": segment.width,
+        "height": segment.height,
+        "slices_parsed": stats.slices_parsed,
+        "pictures_decoded": stats.pictures_decoded,
+        "damage": {f: stats.damage[f] for f in sorted(stats.damage) if f in set(frames)},
+    }
+    return sample
 
 
 def gop_table(video: cvdecode.VideoReader, virtual_gop: int | None) -> GopTable:
