@@ -54,11 +54,6 @@ def _position(pos: int | str, *words: str) -> None:
         raise ValueError(f"pos is a position of the GOP, 0 or more, or one of {words}: not {pos!r}")
 
 
-def _rounded(value: float) -> int:
-    """To the nearest, ties to even, as np.round does."""
-    return int(np.round(value))
-
-
 @dataclasses.dataclass(frozen=True)
 class TSN:
     """One frame of each of ``num_segments`` equal parts of the video: frames (S,), iframes (S,).
@@ -100,7 +95,7 @@ class TSN:
         if self.dialect == "team_net":
             return Draw(self._within(gops, number, rng), iframes)
         frames = self._segments(gops.num_frames, 1, rng)
-        at_start = np.isin(frames, gops.starts)
+        at_start = gops.starts[gops.gop_of(frames)] == frames
         if self.dialect == "coviar":
             frames = np.where(at_start & (frames > 0), frames - 1, frames)
         else:
@@ -110,20 +105,21 @@ class TSN:
 
     def _segments(self, num_frames: int, first: int, rng: np.random.Generator) -> Indices:
         """CoViAR's segments; ``first`` is 1 for predicted frames, else 0."""
-        n = num_frames - first
+        # Python's round() takes ties to even, as np.round does.
+        n, last = num_frames - first, num_frames - 1
         width = (n - 1) / self.num_segments
         drawn = []
         for s in range(self.num_segments):
             if self.mode == "train":
-                begin, end = _rounded(width * s), _rounded(width * (s + 1))
+                begin, end = round(width * s), round(width * (s + 1))
                 drawn.append(int(rng.integers(begin, max(end, begin + 1))))
             else:
-                drawn.append(_rounded(width * (s + 0.5)))
-        return np.clip(np.array(drawn, np.int64) + first, 0, num_frames - 1)
+                drawn.append(round(width * (s + 0.5)))
+        return np.array([min(max(frame + first, 0), last) for frame in drawn], np.int64)
 
     def _uniform(self, n: int, rng: np.random.Generator) -> Indices:
         width = (n - 1) / self.num_segments
-        bounds = [_rounded(width * s) for s in range(self.num_segments + 1)]
+        bounds = [round(width * s) for s in range(self.num_segments + 1)]
         pairs = itertools.pairwise(bounds)
         if self.mode == "train":
             return np.array([rng.integers(a, b + 1) for a, b in pairs], np.int64)
