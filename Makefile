@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto
 SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
 STAMPS := .venv/.stamps
 
-.PHONY: help demo test test-long build lint format bench evidence fuzz conformance clean
+.PHONY: help demo test test-long build lint format bench evidence fuzz conformance cuda-check clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,11 @@ fuzz: build $(STAMPS)/dev  ## A million inputs for every fuzz target, under ASan
 
 conformance: build $(STAMPS)/dev  ## Every oracle over every shared clip: docs/conformance.md
 	$(PY) tests/conformance.py
+
+cuda-check:  ## GPU kernels: checked and measured on a machine with a GPU; needs CUDA and CMake only
+	cmake -S tests/cuda -B build/cuda-check
+	cmake --build build/cuda-check --parallel
+	build/cuda-check/cuda_check
 
 clean:  ## Remove everything that was built
 	rm -rf build .venv demo dist

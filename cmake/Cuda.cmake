@@ -10,7 +10,7 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80 90)  # A100, H100 and H200; other GPUs by -DCMAKE_CUDA_ARCHITECTURES
 endif()
 enable_language(CUDA)
-set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 knows no later one; what launch.cu includes needs none
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 get_filename_component(CVDECODE_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
 add_library(cvdecode_cuda STATIC ${CVDECODE_ROOT}/csrc/kernels/cuda/launch.cu)
