@@ -14,7 +14,7 @@ from conftest import Encode, run_ffmpeg
 from cvdecode.cli import main
 from cvdecode.study import clips, models
 from cvdecode.study.clips import ClipSpec
-from cvdecode.study.cross import cross_matrix, fine_tuned, matrix_of
+from cvdecode.study.cross import cross_matrix, fine_tuned, matrix_of, on_grid
 from cvdecode.study.errors import StudyError, ToolMissing
 from cvdecode.study.evaluate import ORIGINAL, evaluate, read_labels
 from cvdecode.study.grid import grid
@@ -350,3 +350,25 @@ def test_cross_matrix_and_fine_tuning() -> None:
     assert both["a > b", "b"] == 1
     assert both["a > b", "a"] == 0.5
     assert len(both) == 8
+
+
+def test_matrix_over_a_grid(study: tuple[Any, Path, Path]) -> None:
+    sources, folder, _ = study
+    low, high = "h264-crf20-g12-medium", "h264-crf40-g12-medium"
+    fitted: list[tuple[list[str], list[int], int]] = []
+
+    def fit(samples: Any, seed: int, start: Any) -> Any:
+        fitted.append(([Path(p).parent.name for p, _ in samples], [c for _, c in samples], seed))
+        return make_brightness(None)
+
+    train, test = on_grid(
+        folder, fit, {"c0": 0, "c3": 1}, {"c1": 1, "c2": 1}, originals=sources, batch=1
+    )
+    rows = list(cross_matrix(train, test, [low, ORIGINAL], [low, high, ORIGINAL], [5]))
+    assert fitted == [([low] * 2, [0, 1], 5), (["in"] * 2, [0, 1], 5)]
+    assert {r["top1"] for r in rows} == {0.5}, "c1 is dark and called bright"
+    assert {r["clips"] for r in rows} == {2}
+    with pytest.raises(StudyError, match="no labelled clip"):
+        train("h264-crf30-g12-medium", 0)
+    with pytest.raises(ValueError, match="trained on and tested on"):
+        on_grid(folder, fit, {"c0": 0}, {"c0": 0})

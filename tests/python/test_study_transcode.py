@@ -21,7 +21,7 @@ from cvdecode.study import together
 from cvdecode.study.errors import DiskFull, EncodeFailed, StudyError
 from cvdecode.study.grid import Setting, grid, input_filters, target_size
 from cvdecode.study.records import Journal
-from cvdecode.study.transcode import Estimate, Summary, load_sources, transcode
+from cvdecode.study.transcode import Estimate, Summary, _Run, load_sources, transcode
 
 Inputs = list[tuple[str, str]]
 
@@ -193,11 +193,17 @@ def test_a_bad_clip_is_reported_and_the_study_goes_on(inputs: Inputs, tmp_path: 
 # Many clips through one process
 
 
+def no_single(self: Any, item: Any) -> None:
+    raise AssertionError(f"{item.path} was made by a process of its own")
+
+
 def test_joint_encoding_equals_separate_encoding(inputs: Inputs, tmp_path: Path) -> None:
     sources, _ = load_sources(inputs)
     assert all(map(together.is_small, sources))
     settings = grid("h264", "qp", [35], [6], bframes=0)
-    joint = transcode(inputs, settings, tmp_path / "joint")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Run, "make_one", no_single)
+        joint = transcode(inputs, settings, tmp_path / "joint")
     assert all(r["path"].endswith(".264") for r in joint.records)
     for record, pair in zip(joint.records, inputs, strict=True):
         alone = transcode([pair], settings, tmp_path / "alone").records[0]

@@ -6,10 +6,16 @@ looked at here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
+from . import scores
+from .evaluate import ORIGINAL, Predict
 from .records import Record
+from .transcode import labelled
 
 M = TypeVar("M")
 M_co = TypeVar("M_co", covariant=True)
@@ -88,6 +94,61 @@ def fine_tuned(
                     "seed": seed,
                     **test(model, quality),
                 }
+
+
+class Fit(Protocol):
+    """Trains on labelled files, from scratch (None) or from what an earlier call gave."""
+
+    def __call__(
+        self, samples: Sequence[tuple[str, int]], seed: int, start: Predict | None
+    ) -> Predict: ...
+
+
+def on_grid(
+    grid: str | os.PathLike[str],
+    fit: Fit,
+    train_labels: Mapping[str, int],
+    test_labels: Mapping[str, int],
+    *,
+    originals: Sequence[tuple[str, str]] = (),
+    batch: int = 8,
+) -> tuple[Train[Predict], Test[Predict]]:
+    """`train` and `test` for cross_matrix() and fine_tuned() over the cells of a grid.
+
+    Args:
+        grid: folder that transcode() filled.
+        fit: trains on (path, class) pairs; what it gives takes paths and gives scores (B, K).
+        train_labels, test_labels: class by clip name; no clip is in both.
+        originals: (path, name) of the sources: they make the quality "original".
+
+    Raises:
+        ValueError: a clip is in both.
+    """
+    shared = sorted(set(train_labels) & set(test_labels))
+    if shared:
+        raise ValueError(f"{shared[0]} is to be trained on and tested on, and {len(shared)} in all")
+
+    def samples(quality: str, labels: Mapping[str, int]) -> list[tuple[str, int]]:
+        if quality == ORIGINAL and originals:
+            return [(path, labels[name]) for path, name in originals if name in labels]
+        return labelled(grid, quality, labels)
+
+    def train(quality: str, seed: int, start: Predict | None = None) -> Predict:
+        return fit(samples(quality, train_labels), seed, start)
+
+    def test(model: Predict, quality: str) -> dict[str, float]:
+        files = samples(quality, test_labels)
+        chunks = [files[at : at + batch] for at in range(0, len(files), batch)]
+        logits = np.concatenate([np.asarray(model([path for path, _ in c])) for c in chunks])
+        labels = np.array([label for _, label in files])
+        return {
+            "top1": scores.top_k(logits, labels, 1),
+            "top5": scores.top_k(logits, labels, 5),
+            "log_loss": float(scores.log_losses(logits, labels).mean()),
+            "clips": len(files),
+        }
+
+    return train, test
 
 
 def matrix_of(

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -474,6 +474,20 @@ def load_manifest(folder: str | os.PathLike[str]) -> list[Record]:
     return [r | {"file": str(Path(folder) / r["path"])} for r in read_lines(path)]
 
 
-def records_of(records: Iterable[Record], setting: str) -> list[Record]:
-    """The records of one setting, in the order of their clips."""
-    return sorted((r for r in records if r["setting"] == setting), key=lambda r: str(r["source"]))
+def labelled(
+    folder: str | os.PathLike[str], setting: str, labels: Mapping[str, int]
+) -> list[tuple[str, int]]:
+    """(path, class) of the clips of one setting that have a label, in the order of their names.
+
+    Raises:
+        StudyError: there is none.
+    """
+    records = sorted(load_manifest(folder), key=lambda r: str(r["source"]))
+    found = [
+        (str(r["file"]), labels[r["source"]])
+        for r in records
+        if r["setting"] == setting and r["source"] in labels
+    ]
+    if not found:
+        raise StudyError(f"{folder}: no labelled clip with the setting {setting!r}")
+    return found
