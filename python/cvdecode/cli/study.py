@@ -314,12 +314,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
         return 0
     print_table(
         f"{arguments.model}; every clip in {arguments.out}",
-        ("setting", "clips", "failed", "top-1", "top-5", "log loss", "size"),
+        ("setting", "clips", "top-1", "top-5", "log loss", "size"),
         [
             (
                 c["setting"],
-                str(c["clips"]),
-                str(c["failed"]),
+                f"{c['clips']}" + (f" (+{c['failed']} failed)" if c["failed"] else ""),
                 *(f"{100 * c[k]:.2f} %" if k in c else "" for k in ("top1", "top5")),
                 f"{c['log_loss']:.4f}" if "log_loss" in c else "",
                 readable(c.get("bytes", 0)),
