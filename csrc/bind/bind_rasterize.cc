@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "accumulate/device_raster.h"
 #include "accumulate/rasterize.h"
 #include "base/buffer.h"
 #include "base/error.h"
@@ -132,9 +133,73 @@ py::array rasterize(const py::array& plane, bool vectors, const std::string& red
   throw Error(ErrorKind::kInvalidArgument, "rasterize: no plane has this dtype");
 }
 
+// The same plane in memory of a device: `strides` in elements.
+std::unique_ptr<DeviceRaster> device_raster(const std::vector<int64_t>& shape,
+                                            const std::vector<int64_t>& strides,
+                                            const std::string& dtype, bool vectors,
+                                            const std::string& reduce, const py::object& none,
+                                            double fill, const Axis& x, const Axis& y) {
+  const size_t channel_dims = vectors ? 3 : 2;
+  const size_t dims = shape.size();
+  if (dims < channel_dims || strides.size() != dims || (vectors && shape[dims - 3] != 2) ||
+      strides[dims - 1] != 1) {
+    throw Error(ErrorKind::kInvalidArgument, "rasterize: the axes do not fit this plane");
+  }
+  kernels::RasterStep plane;
+  const std::pair<const char*, kernels::Element> types[] = {
+      {"uint8", kernels::Element::kUint8},   {"int16", kernels::Element::kInt16},
+      {"uint16", kernels::Element::kUint16}, {"int32", kernels::Element::kInt32},
+      {"float32", kernels::Element::kFloat},
+  };
+  bool known = false;
+  for (const auto& [name, type] : types) {
+    if (dtype != name) continue;
+    plane.type = type;
+    known = true;
+  }
+  if (!known) throw Error(ErrorKind::kInvalidArgument, "rasterize: no plane has this dtype");
+  plane.reduce = reduce == "mean"  ? kernels::Reduce::kMean
+                 : reduce == "max" ? kernels::Reduce::kMax
+                                   : kernels::Reduce::kNearest;
+  plane.row_stride = strides[dims - 2];
+  plane.channels = vectors ? 2 : 1;
+  plane.channel_stride = vectors ? strides[dims - 3] : 0;
+  plane.has_none = !none.is_none();
+  if (plane.has_none) plane.none = py::cast<double>(none);
+  plane.fill = fill;
+  std::vector<int64_t> offsets{0};
+  for (size_t d = 0; d + channel_dims < dims; ++d) {
+    std::vector<int64_t> next;
+    for (const int64_t offset : offsets) {
+      for (int64_t i = 0; i < shape[d]; ++i) next.push_back(offset + i * strides[d]);
+    }
+    offsets = std::move(next);
+  }
+  return std::make_unique<DeviceRaster>(axis_of(x, shape[dims - 1]), axis_of(y, shape[dims - 2]),
+                                        plane, std::move(offsets));
+}
+
 }  // namespace
 
 void register_rasterize(py::module_& m) {
+  py::class_<DeviceRaster>(m, "DeviceRaster", "rasterize() for a device.")
+      .def(py::init(&device_raster), py::arg("shape"), py::arg("strides"), py::arg("dtype"),
+           py::arg("vectors"), py::arg("reduce"), py::arg("none"), py::arg("fill"), py::arg("x"),
+           py::arg("y"))
+      .def_property_readonly("upload_bytes", &DeviceRaster::upload_bytes,
+                             "Size of what goes to the device beside the plane.")
+      .def_property_readonly("rows", &DeviceRaster::rows, "Cells of the new grid.")
+      .def_property_readonly("columns", &DeviceRaster::columns, "Cells of the new grid.")
+      .def(
+          "pack",
+          [](const DeviceRaster& raster, uintptr_t host, uintptr_t device, uintptr_t in,
+             uintptr_t out) {
+            const kernels::Launch l =
+                raster.pack(reinterpret_cast<uint8_t*>(host), device, in, out);
+            return py::make_tuple(static_cast<int>(l.kernel), l.steps, l.count, l.width, l.height);
+          },
+          py::arg("host"), py::arg("device"), py::arg("plane"), py::arg("out"),
+          "Fills the bytes at `host`, which go to `device`; gives the launch.");
   m.def("rasterize", &rasterize, py::arg("plane"), py::arg("vectors"), py::arg("reduce"),
         py::arg("none"), py::arg("fill"), py::arg("x"), py::arg("y"),
         "A plane of cells on another grid.");

@@ -84,6 +84,29 @@ class DeviceBatch:
         self, host: int, device: int, scratch: int, outputs: Sequence[Sequence[int]]
     ) -> list[tuple[int, int, int, int, int]]: ...
 
+class DeviceRaster:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        dtype: str,
+        vectors: bool,
+        reduce: str,
+        none: Any,
+        fill: float,
+        x: Sequence[int],
+        y: Sequence[int],
+    ) -> None: ...
+    @property
+    def upload_bytes(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    def pack(
+        self, host: int, device: int, plane: int, out: int
+    ) -> tuple[int, int, int, int, int]: ...
+
 def plan_arrays(
     size: Sequence[int], planes: dict[str, Any], options: dict[str, Any]
 ) -> AccumulationPlan: ...

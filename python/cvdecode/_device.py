@@ -124,6 +124,33 @@ def run_plans(gpu: Cuda, plans: Sequence[_core.AccumulationPlan], arrays: dict[s
     return counters
 
 
+def rasterize(
+    gpu: Cuda,
+    plane: Any,
+    vectors: bool,
+    reduce: str,
+    none: Any,
+    fill: float,
+    x: Sequence[int],
+    y: Sequence[int],
+) -> Any:
+    """What _core.rasterize() does with an array, for a tensor on ``gpu``; does not wait for it."""
+    if plane.stride(-1) != 1:
+        plane = plane.contiguous()
+    dtype = str(plane.dtype).removeprefix("torch.")
+    work = _core.DeviceRaster(
+        list(plane.shape), list(plane.stride()), dtype, vectors, reduce, none, fill, x, y
+    )
+    shape = (*plane.shape[:-2], work.rows, work.columns)
+    out = gpu.empty(shape, "float32" if reduce == "mean" else dtype)
+    host = gpu.host(work.upload_bytes)
+    upload = gpu.empty((work.upload_bytes,), "uint8")
+    launch = work.pack(host.data_ptr(), upload.data_ptr(), plane.data_ptr(), out.data_ptr())
+    upload.copy_(host, non_blocking=True)
+    gpu.launch(*launch)
+    return out
+
+
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     """The array itself, or a tensor's content on the CPU."""
     if isinstance(array, np.ndarray):

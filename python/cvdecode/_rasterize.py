@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import _core
+from . import _core, _device
 from ._accumulate import Accumulation
+from ._batch import AccumulationBatch
 from ._frame import QP_NONE, Array, Clip, Frame
 
 Reduce = Literal["mean", "max", "nearest"]
@@ -74,7 +75,7 @@ def canvas_of(
 
 
 def rasterize(
-    source: Clip | Frame | Accumulation,
+    source: Clip | Frame | Accumulation | AccumulationBatch,
     plane: str | None = None,
     *,
     grid: Literal["pixel"] | int = "pixel",
@@ -90,7 +91,7 @@ def rasterize(
     The crop is respected: cell 0 starts at the first displayed sample.
 
     Args:
-        source: a Clip, a Frame or an Accumulation.
+        source: a Clip, a Frame, an Accumulation or a batch of them, also one on a GPU.
         plane: its name; "mv" of a clip, "displacement" of an accumulation by default.
         grid: "pixel", or the side of a cell in display samples, as 8 or 16. The last column and
             row of cells may reach over the edge: they stand for the part inside.
@@ -110,10 +111,10 @@ def rasterize(
 
     Returns:
         (..., rows, columns), leading axes as in the plane. float32 for "mean" and scaled vectors,
-        else the plane's own dtype.
+        else the plane's own dtype. A tensor where the plane is one on a GPU, on that GPU.
     """
     if plane is None:
-        plane = "displacement" if isinstance(source, Accumulation) else "mv"
+        plane = "mv" if isinstance(source, (Clip, Frame)) else "displacement"
     if not isinstance(plane, str):
         raise TypeError(f"plane is a name, not {type(plane).__name__}")
     array, block, crop = _cells(source, plane)
@@ -150,6 +151,12 @@ def rasterize(
     x = (columns, step, width, canvas.resized_width, canvas.left, crop[0], block)
     y = (rows, step, height, canvas.resized_height, canvas.top, crop[1], block)
     none = QP_NONE if plane == "qp" else None
+    if not isinstance(array, np.ndarray):
+        gpu = _device.find(array.device)
+        if gpu is not None:
+            out = _device.rasterize(gpu, array, plane in _VECTORS, reduce, none, float(fill), x, y)
+            return out * _column(out, canvas.scale_of(width, height)) if scale_vectors else out
+        array = _device.to_numpy(array)
     if array.strides[-1] != array.itemsize:
         array = np.ascontiguousarray(array)
     out = _core.rasterize(array, plane in _VECTORS, reduce, none, float(fill), x, y)
@@ -159,25 +166,34 @@ def rasterize(
     return out
 
 
+def _column(like: Any, ratio: tuple[float, float]) -> Any:
+    """(2, 1, 1) float32 beside ``like``, a tensor on a GPU."""
+    import torch
+
+    return torch.tensor(ratio, dtype=torch.float32, device=like.device)[:, None, None]
+
+
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is a whole number, 1 or more, not {value!r}")
     return value
 
 
-def _cells(source: Clip | Frame | Accumulation, plane: str) -> tuple[Array, int, tuple[int, int]]:
+def _cells(
+    source: Clip | Frame | Accumulation | AccumulationBatch, plane: str
+) -> tuple[Any, int, tuple[int, int]]:
     """(array whose cell 0 holds display sample 0, samples per cell, crop that it starts with)."""
-    if not isinstance(source, (Clip, Frame, Accumulation)):
+    if not isinstance(source, (Clip, Frame, Accumulation, AccumulationBatch)):
         raise TypeError(
             f"rasterize() takes a Clip, a Frame or an Accumulation, not {type(source).__name__}"
         )
     crop = source.segment.crop
-    if isinstance(source, Accumulation):
-        array = getattr(source, plane, None)
-        if plane.startswith("_") or not isinstance(array, np.ndarray) or array.ndim < 3:
+    if isinstance(source, (Accumulation, AccumulationBatch)):
+        if plane not in source.planes:
             raise ValueError(
                 f"an accumulation has no plane {plane!r}; this one has {', '.join(source.planes)}"
             )
+        array = getattr(source, plane)
         block = source.grid if plane not in ("residual", "residual_uv", "mask_uv") else 1
         # Its planes are cropped to whole cells already.
         return array, block, (crop.left % block, crop.top % block)

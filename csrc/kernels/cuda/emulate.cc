@@ -1,6 +1,7 @@
 // The grid of a launch, walked on the CPU.
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/raster.h"
 
 namespace cvdecode::kernels {
 namespace {
@@ -27,6 +28,7 @@ void emulate(const Launch& launch, bool backwards) {
     case Kernel::kBlocks: return walk<GridStep>(launch, backwards, trace_blocks);
     case Kernel::kDiff: return walk<DiffStep>(launch, backwards, recon_diff);
     case Kernel::kHide: return walk<HideStep>(launch, backwards, hide_ends);
+    case Kernel::kRaster: return walk<RasterStep>(launch, backwards, raster);
   }
 }
 

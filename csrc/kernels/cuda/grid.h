@@ -10,18 +10,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cuda/place.h"
 #include "kernels/trace_step.h"
 
 namespace cvdecode::kernels {
-
-// Where in a launch a thread stands.
-struct Place {
-  int x = 0, y = 0, z = 0;
-};
-
-// Threads of a block, and what a thread of each kind covers.
-inline constexpr int kBlockX = 32;
-inline constexpr int kBlockY = 8;
 
 // The motion of a 4x4 block in 5 bytes: a vector, and its source or one of these.
 inline constexpr int kCodeStop = 255;

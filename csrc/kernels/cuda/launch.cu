@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/grid.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/raster.h"
 
 namespace cvdecode::kernels::cuda {
 namespace {
@@ -30,6 +31,9 @@ __global__ void __launch_bounds__(kBlockX* kBlockY) diff_kernel(const DiffStep* 
 }
 __global__ void __launch_bounds__(kBlockX* kBlockY) hide_kernel(const HideStep* steps) {
   hide_ends(steps, place());
+}
+__global__ void __launch_bounds__(kBlockX* kBlockY) raster_kernel(const RasterStep* steps) {
+  raster(steps, place());
 }
 
 template <class Step>
@@ -70,6 +74,7 @@ int launch(const Launch& launch, int device, uintptr_t stream) {
     case Kernel::kBlocks: return start<GridStep>(blocks_kernel, launch, stream);
     case Kernel::kDiff: return start<DiffStep>(diff_kernel, launch, stream);
     case Kernel::kHide: return start<HideStep>(hide_kernel, launch, stream);
+    case Kernel::kRaster: return start<RasterStep>(raster_kernel, launch, stream);
   }
   return cudaErrorInvalidValue;
 }

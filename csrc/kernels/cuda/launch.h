@@ -7,12 +7,12 @@
 
 namespace cvdecode::kernels {
 
-enum class Kernel : uint8_t { kLuma, kChroma, kBlocks, kDiff, kHide };
-inline constexpr int kKernelCount = 5;
+enum class Kernel : uint8_t { kLuma, kChroma, kBlocks, kDiff, kHide, kRaster };
+inline constexpr int kKernelCount = 6;
 
 struct Launch {
   Kernel kernel = Kernel::kLuma;
-  uintptr_t steps = 0;  // first of `count` steps (grid.h), in memory of the device
+  uintptr_t steps = 0;  // first of `count` steps (grid.h, raster.h), in memory of the device
   int count = 0;
   int width = 0;  // threads that the largest step needs
   int height = 0;
