@@ -154,8 +154,12 @@ def rasterize(
     if not isinstance(array, np.ndarray):
         gpu = _device.find(array.device)
         if gpu is not None:
-            out = _device.rasterize(gpu, array, plane in _VECTORS, reduce, none, float(fill), x, y)
-            return out * _column(out, canvas.scale_of(width, height)) if scale_vectors else out
+            cells: Array = _device.rasterize(
+                gpu, array, plane in _VECTORS, reduce, none, float(fill), x, y
+            )
+            if scale_vectors:
+                cells = cells * _column(cells, canvas.scale_of(width, height))
+            return cells
         array = _device.to_numpy(array)
     if array.strides[-1] != array.itemsize:
         array = np.ascontiguousarray(array)
