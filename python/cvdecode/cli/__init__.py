@@ -1,4 +1,4 @@
-"""The command line: cvdecode probe | extract | accumulate | view | bench | study."""
+"""The command line: cvdecode COMMAND, see COMMANDS."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import cvdecode
-from cvdecode.cli import accumulate, bench, extract, probe, study, view
+from cvdecode.cli import accumulate, bench, evaluate, extract, predict, probe, study, train, view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (probe, extract, accumulate, view, bench, study)
+COMMANDS = (probe, extract, accumulate, view, bench, study, train, evaluate, predict)
 
 
 def parser() -> argparse.ArgumentParser:

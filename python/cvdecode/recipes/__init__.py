@@ -1,1 +1,5 @@
-"""Training, evaluation and statistics of compressed-domain recognition."""
+"""Training, testing and predicting with compressed videos; statistics of the results.
+
+The commands ``cvdecode train``, ``evaluate`` and ``predict`` are thin over this package. See
+docs/recipes.md.
+"""
