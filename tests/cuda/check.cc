@@ -10,6 +10,7 @@
 
 #include "accumulate/device_batch.h"
 #include "base/error.h"
+#include "check_raster.h"
 #include "memory.h"
 #include "random_clips.h"
 #include "speed.h"
@@ -165,9 +166,9 @@ int run() {
     std::printf("GPU 0: %s; kernels built with CUDA %s\n", properties.name,
                 kernels::cuda::runtime_version().c_str());
   }
-  const int failed = check_all(gpu);
+  const int failed = check_all(gpu) + check_raster(gpu);
   if (failed > 0) {
-    std::printf("%d batches differ.\n", failed);
+    std::printf("%d batches or planes differ.\n", failed);
     return 1;
   }
   if (gpu) {
