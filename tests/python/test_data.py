@@ -281,3 +281,19 @@ def test_bad_arguments(videos: list[tuple[str, int]], tmp_path: Path) -> None:
         CompressedVideoDataset(tmp_path)
     with pytest.raises(IndexError, match="outside the 40 frames"):
         CompressedVideoDataset(videos, Fixed([99], [0]), ("qp",))[0]
+
+
+@pytest.mark.parametrize("residual", ["coded", "recon_diff"])
+def test_an_item_keeps_its_values_while_others_are_read(
+    videos: list[tuple[str, int]], residual: Any
+) -> None:
+    # The memory of one accumulation serves the next; no item may be a view of it.
+    dataset = CompressedVideoDataset(
+        videos, TSN(3), ("mv", "residual", "mask"), encoding="int16", residual=residual
+    )
+    item = dataset[1]
+    kept = {name: value.clone() for name, value in item.items() if torch.is_tensor(value)}
+    for other in range(2):
+        CompressedVideoDataset(videos, Clip(3), ("mv", "residual"), residual=residual)[other]
+    for name, value in kept.items():
+        assert torch.equal(item[name], value), name

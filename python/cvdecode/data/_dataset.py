@@ -14,7 +14,7 @@ import cvdecode
 from cvdecode.data._collate import Skipped
 from cvdecode.data._gops import GopTable
 from cvdecode.data._index import DatasetIndex
-from cvdecode.data._read import What, is_path, read_sample, sample_of
+from cvdecode.data._read import Memory, What, is_path, read_sample, sample_of
 from cvdecode.data._report import Failure, Report, ReportFile
 from cvdecode.data.lists import Entry, folder_per_class
 from cvdecode.data.samplers import TSN, Sampler
@@ -144,6 +144,7 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._report = ReportFile()
+        self._memory = Memory()
         self.index: DatasetIndex | None = None
         if index_file is not None:
             self.index = DatasetIndex(index_file)
@@ -233,7 +234,7 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         if self.index is not None:
             entry = self.entries[index]
             reader_file = self.index.reader_file(entry.path, self.index.videos[entry.path].size)
-        return read_sample(path, self.what, self.sampler, self.view, rng, reader_file)
+        return read_sample(path, self.what, self.sampler, self.view, rng, reader_file, self._memory)
 
     def _fail(self, index: int, epoch: int, error: str, message: str) -> None:
         self._report.add(Failure(self.path(index), index, epoch, error, message))

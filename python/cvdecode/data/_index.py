@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -116,8 +115,8 @@ class DatasetIndex:
         folder = os.path.dirname(self.file)
         os.makedirs(folder, exist_ok=True)
         content = {"version": VERSION, "videos": self.videos}
-        descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        name = f"{self.file}.{os.getpid()}.part"
+        with open(name, "w", encoding="utf-8") as file:
             json.dump(content, file, separators=(",", ":"))
         os.replace(name, self.file)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -87,6 +88,19 @@ def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is one of {', '.join(allowed)}; not {value!r}")
 
 
+MOST_KEPT = 64 << 20
+"""Bytes of an accumulation beyond which its memory is given back."""
+
+
+class Memory(threading.local):
+    """The accumulation that this thread made last: its memory serves for the next one."""
+
+    last: cvdecode.Accumulation | None = None
+
+    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
+        return (Memory, ())  # another process starts with none
+
+
 def read_sample(
     path: str,
     what: What,
@@ -94,10 +108,11 @@ def read_sample(
     view: View,
     rng: np.random.Generator,
     index_file: str | None = None,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """The tensors of one sample; see CompressedVideoDataset."""
     with cvdecode.VideoReader(path, planes=what.planes, index_file=index_file) as video:
-        return sample_of(video, path, what, sampler, view, rng, {})
+        return sample_of(video, path, what, sampler, view, rng, {}, memory)
 
 
 def sample_of(
@@ -108,6 +123,7 @@ def sample_of(
     view: View,
     rng: np.random.Generator,
     seconds: dict[str, float],
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """The same of an open video; adds to ``seconds`` what "read" and "accumulate" took."""
 
@@ -155,7 +171,7 @@ def sample_of(
             put(name, tensors, present, shape)
     if what.accumulates:
         with reading():
-            acc = _accumulate(video, frames, what, gops)
+            acc = _accumulate(video, frames, what, gops, memory or Memory())
         took("read", -acc.stats.cpu_seconds)
         took("accumulate", acc.stats.cpu_seconds)
         broken = (acc.mask == cvdecode.MASK_BROKEN).all(axis=(1, 2))
@@ -213,9 +229,11 @@ def _segment_of(video: cvdecode.VideoReader, draw: Draw, path: str) -> cvdecode.
 
 
 def _accumulate(
-    video: cvdecode.VideoReader, frames: Indices, what: What, gops: GopTable
+    video: cvdecode.VideoReader, frames: Indices, what: What, gops: GopTable, memory: Memory
 ) -> cvdecode.Accumulation:
-    return cvdecode.accumulate(
+    """All that is taken from the result is copied before the next call."""
+    last, memory.last = memory.last, None
+    acc = cvdecode.accumulate(
         video,
         frames,
         anchors=gops.keys.tolist() if what.virtual_gop is not None else None,
@@ -224,7 +242,11 @@ def _accumulate(
         hops=None if what.motion == "accumulated" else 1,
         per_frame=what.per_frame,
         mode=what.mode,
+        out=last,
     )
+    if sum(array.nbytes for array in acc.numpy().values()) <= MOST_KEPT:
+        memory.last = acc
+    return acc
 
 
 def _of_clip(
@@ -302,15 +324,18 @@ def _residual(acc: cvdecode.Accumulation, what: What, window: Window) -> Array:
         if what.residual_encoding == "coviar_u8":
             planes = planes[:, ::-1]
         return encode_residual(_resample.cut(planes, window), what.residual_encoding)
-    luma = _resample.cut(acc.residual_y, window)
-    out = np.zeros((len(luma), 3, *luma.shape[-2:]), np.int16)
+    luma = encode_residual(_resample.cut(acc.residual_y, window), what.residual_encoding)
+    out = np.empty((len(luma), 3, *luma.shape[-2:]), luma.dtype)
     out[:, 0] = luma
-    if "residual_uv" in acc.planes:
-        x, y, w, h = window.box
-        rows, columns = np.arange(y, y + h) // 2, np.arange(x, x + w) // 2
-        chroma = acc.residual_uv[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        out[:, 1:] = chroma[:, :, rows - rows[0]][:, :, :, columns - columns[0]]
-    return encode_residual(out, what.residual_encoding)
+    if "residual_uv" not in acc.planes:
+        out[:, 1:] = encode_residual(np.zeros(1, np.int16), what.residual_encoding)
+        return out
+    x, y, w, h = window.box
+    rows, columns = np.arange(y, y + h) // 2, np.arange(x, x + w) // 2
+    chroma = acc.residual_uv[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    chroma = encode_residual(chroma, what.residual_encoding)
+    out[:, 1:] = chroma[:, :, rows - rows[0]][:, :, :, columns - columns[0]]
+    return out
 
 
 def _arranged(

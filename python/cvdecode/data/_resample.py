@@ -22,6 +22,8 @@ def cut(planes: Array, window: Window) -> Array:
 def bilinear(boxes: Array, window: Window) -> list[torch.Tensor]:
     """Boxes (N, C, h, w) resized and cropped: one tensor (N, C, H, W) of their dtype per crop.
 
+    The tensors share no memory with the boxes.
+
     Sample centres lie at half samples, no anti-aliasing, as OpenCV's INTER_LINEAR. int16 and
     uint8 are rounded to the nearest.
     """
@@ -47,7 +49,11 @@ def bilinear(boxes: Array, window: Window) -> list[torch.Tensor]:
     tensors = []
     for x, y, flipped in window.crops:
         crop = resized[..., y : y + height, x : x + width]
-        tensors.append((crop.flip(-1) if flipped else crop).contiguous())
+        if flipped:
+            crop = crop.flip(-1)
+        elif resized is source or len(window.crops) > 1:
+            crop = crop.clone(memory_format=torch.contiguous_format)
+        tensors.append(crop.contiguous())
     return tensors
 
 
