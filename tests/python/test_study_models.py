@@ -291,6 +291,29 @@ class Patched(Model):
         return self.run(paths)  # type: ignore[attr-defined]
 
 
+def test_cells_can_be_evaluated_one_by_one(study: tuple[Any, Path, Path], tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
+    run_evaluation(study, whole)
+    sources, folder, _ = study
+    for setting in (ORIGINAL, "h264-crf40-g12-medium", "h264-crf20-g12-medium"):
+        cells = evaluate(
+            make_brightness(None),
+            folder,
+            {"c0": 0, "c1": 1, "c2": 1, "c3": 1},
+            part,
+            name="brightness",
+            originals=sources,
+            settings=[setting],
+            classes=["dark", "bright"],
+            seed=7,
+            command="as typed",
+        )
+        assert [c["setting"] for c in cells] == [setting]
+    assert part.read_bytes() == whole.read_bytes()
+    with pytest.raises(StudyError, match="no cell"):
+        evaluate(make_brightness(None), folder, {"c0": 0}, part, name="b", settings=["x"])
+
+
 def test_a_bad_clip_is_one_line(study: tuple[Any, Path, Path], tmp_path: Path) -> None:
     def picky(paths: Any) -> Any:
         if any("c2" in str(p) for p in paths):

@@ -20,8 +20,9 @@ from cvdecode.cli import main
 from cvdecode.study import together
 from cvdecode.study.errors import DiskFull, EncodeFailed, StudyError
 from cvdecode.study.grid import Setting, grid, input_filters, target_size
-from cvdecode.study.records import Journal
-from cvdecode.study.transcode import Estimate, Summary, _Run, load_sources, transcode
+from cvdecode.study.records import Journal, read_lines
+from cvdecode.study.sources import load_sources
+from cvdecode.study.transcode import Estimate, Summary, _Run, transcode
 
 Inputs = list[tuple[str, str]]
 
@@ -311,6 +312,20 @@ def test_finished_outputs_are_not_made_again(inputs: Inputs, tmp_path: Path) -> 
     assert kept == set(stamps) - {first.records[2]["path"]}
 
 
+def test_another_grid_in_the_same_folder_is_added(inputs: Inputs, tmp_path: Path) -> None:
+    first = transcode(inputs[:2], grid("jpeg", "quality", [20]), tmp_path).records
+    second = transcode(inputs[:1], grid("jpeg", "quality", [60]), tmp_path)
+    assert [r["setting"] for r in second.records] == ["jpeg-quality60"]
+    lines = read_lines(tmp_path / "manifest.jsonl")
+    assert lines == [*first, *second.records]
+    # A changed clip takes the place of its former output.
+    Path(tmp_path / "x.mp4").write_bytes(Path(inputs[2][0]).read_bytes())
+    changed = [(str(tmp_path / "x.mp4"), inputs[0][1])]
+    third = transcode(changed, grid("jpeg", "quality", [60]), tmp_path).records
+    assert third[0]["key"] != second.records[0]["key"]
+    assert read_lines(tmp_path / "manifest.jsonl") == [*first, *third]
+
+
 def test_a_torn_line_costs_one_record(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     journal.add({"key": "a", "n": 1})
@@ -336,8 +351,9 @@ def test_too_little_room_is_told_beforehand(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cvdecode.study import transcode as module
+    from cvdecode.study import units
 
-    monkeypatch.setattr(module, "PROBES", 1)
+    monkeypatch.setattr(units, "PROBES", 1)
     used = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: used._replace(free=5000))
     monkeypatch.setattr(module, "NO_ROOM", 0)

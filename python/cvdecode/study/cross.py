@@ -14,8 +14,8 @@ import numpy as np
 
 from . import scores
 from .evaluate import ORIGINAL, Predict
+from .manifest import labelled
 from .records import Record
-from .transcode import labelled
 
 M = TypeVar("M")
 M_co = TypeVar("M_co", covariant=True)

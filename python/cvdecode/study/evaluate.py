@@ -20,9 +20,10 @@ import cvdecode
 
 from . import scores
 from .errors import StudyError
+from .manifest import load_manifest
 from .models import Model
 from .records import Journal, Record, dump, provenance
-from .transcode import load_manifest, load_sources
+from .sources import load_sources, one_line
 
 ORIGINAL = "original"
 """Name of the cell that holds the sources themselves."""
@@ -137,7 +138,11 @@ def evaluate(
         journal.records[cell["key"]] = cell
     order = {"study": 0, "cell": 1, "clip": 2, "failed": 2}
     keys = ["study", *(c["key"] for c in cells), *(c["key"] for c in clips)]
-    journal.finish(lambda r: (order[r["kind"]], r.get("setting", ""), r.get("source", "")), keys)
+    journal.finish(
+        keys,
+        lambda r: (r.get("setting"), r.get("source")),
+        lambda r: (order[r["kind"]], r.get("setting", ""), r.get("source", "")),
+    )
     return cells
 
 
@@ -201,7 +206,7 @@ def _scored(predict: Predict, chunk: Sequence[Record]) -> list[Record]:
     except (cvdecode.Error, OSError, ValueError) as error:
         if len(chunk) > 1:
             return [line for c in chunk for line in _scored(predict, [c])]
-        return [base[0] | {"kind": "failed", "error": " ".join(str(error).split())}]
+        return [base[0] | {"kind": "failed", "error": one_line(error)}]
     labels = np.array([c["label"] for c in chunk])
     if labels.max() >= logits.shape[1]:
         raise StudyError(f"class {labels.max()} among the labels, {logits.shape[1]} scores a clip")

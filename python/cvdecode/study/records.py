@@ -86,14 +86,27 @@ class Journal:
             return file.read(1) == b"\n"
 
     def finish(
-        self, order: Callable[[Record], Any], keep: Iterable[str] | None = None
+        self, keys: Iterable[str], place: Callable[[Record], Any], order: Callable[[Record], Any]
     ) -> list[Record]:
-        """Rewrites the file in one piece, sorted by `order`; only the keys in `keep`, if given."""
+        """Rewrites the file in one piece, sorted by `order`.
+
+        Args:
+            keys: of this run's records. A record of an earlier run is kept unless one of these
+                takes its `place`.
+
+        Returns:
+            The records of this run, sorted.
+        """
         with self._lock:
-            kept = self.records if keep is None else {k: self.records[k] for k in keep}
-            records = sorted(kept.values(), key=order)
+            mine = {key: self.records[key] for key in keys}
+            taken = {place(record) for record in mine.values()}
+            for key, record in self.records.items():
+                if place(record) not in taken:
+                    mine.setdefault(key, record)
+            self.records = mine
+            records = sorted(mine.values(), key=order)
             write_atomic(self._path, "".join(dump(record) + "\n" for record in records))
-            return records
+            return [record for record in records if place(record) in taken]
 
 
 def provenance(command: str, seed: int | None = None) -> Record:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import cvdecode
 
 from .errors import EncodeFailed
+from .records import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,3 +56,30 @@ def inspect(path: str, name: str) -> Source:
         width, height = height, width
     rate = meta.frame_rate or Fraction(25)
     return Source(path, name, sha256_of(path), width, height, frames, rate)
+
+
+def load_sources(
+    inputs: Sequence[tuple[str, str]], jobs: int = 1
+) -> tuple[list[Source], list[Record]]:
+    """Inspects (path, name) pairs: the clips that can be read, and a record of each that cannot."""
+    sources: list[Source] = []
+    failed: list[Record] = []
+
+    def look(pair: tuple[str, str]) -> Source | Record:
+        try:
+            return inspect(*pair)
+        except (cvdecode.Error, OSError, ValueError) as error:
+            return {"source": pair[1], "setting": None, "error": one_line(error)}
+
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        for found in pool.map(look, inputs):
+            if isinstance(found, Source):
+                sources.append(found)
+            else:
+                failed.append(found)
+    return sources, failed
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, for a record."""
+    return " ".join(str(error).split()) or type(error).__name__

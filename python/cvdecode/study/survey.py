@@ -19,10 +19,10 @@ import cvdecode
 from . import motion
 from .errors import StudyError
 from .grid import input_filters, target_size
+from .manifest import load_manifest
 from .measures import compare, luma_frames, psnr_of, rgb_frames
 from .records import Journal, Record, provenance
-from .sources import Source
-from .transcode import load_manifest, load_sources
+from .sources import Source, load_sources
 
 SSIM_FRAMES = 16
 """SSIM (and LPIPS) look at so many frames of a clip at the most, evenly spread."""
@@ -108,7 +108,9 @@ def measure_grid(
     }
     present = [k for k in ("study", *keys.values()) if k in journal.records]
     records = journal.finish(
-        lambda r: (r["kind"] != "study", r.get("setting"), r.get("source")), present
+        present,
+        lambda r: (r.get("setting"), r.get("source")),
+        lambda r: (r["kind"] != "study", r.get("setting"), r.get("source")),
     )
     return [r for r in records if r["kind"] == "measures"], failed
 

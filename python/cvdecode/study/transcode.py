@@ -15,44 +15,23 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 import cvdecode
 
 from . import jpeg, together
 from .errors import DiskFull, EncodeFailed, StudyError
-from .ffmpeg import full_disk, keep_every_frame, run, version
-from .grid import Setting, input_filters, target_size
-from .records import Journal, Record, dump, provenance, read_lines, write_atomic
-from .sources import Source, inspect, sha256_of
+from .ffmpeg import full_disk, keep_every_frame, run
+from .grid import Setting, input_filters
+from .records import Journal, Record, dump, provenance, write_atomic
+from .sources import load_sources, one_line, sha256_of
+from .units import Item, Unit, plan, probes_first
 from .verify import verify
 
 NO_ROOM = 64 << 10
 """Free bytes below which a failed output is taken for a full disk."""
-PROBES = 3
-"""Clips that are encoded first with every setting, to tell the disk use of the rest."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """One clip with one setting."""
-
-    source: Source
-    setting: Setting
-    key: str
-    path: str
-    """Below the output folder."""
-
-    @property
-    def order(self) -> tuple[str, str]:
-        return (self.setting.name, self.source.name)
-
-
-Unit = tuple[Item, ...]
-"""What one process makes: one item, or small clips of one setting together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,32 +54,6 @@ class Summary:
     failed: list[Record]
     """source, setting (None: the source itself cannot be read) and error."""
     done_before: int
-
-
-def load_sources(
-    inputs: Sequence[tuple[str, str]], jobs: int = 1
-) -> tuple[list[Source], list[Record]]:
-    """Inspects (path, name) pairs: the clips that can be read, and a record of each that cannot."""
-    sources: list[Source] = []
-    failed: list[Record] = []
-
-    def look(pair: tuple[str, str]) -> Source | Record:
-        try:
-            return inspect(*pair)
-        except (cvdecode.Error, OSError, ValueError) as error:
-            return {"source": pair[1], "setting": None, "error": _one_line(error)}
-
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        for found in pool.map(look, inputs):
-            if isinstance(found, Source):
-                sources.append(found)
-            else:
-                failed.append(found)
-    return sources, failed
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def transcode(
@@ -201,7 +154,9 @@ class _Run:
             )
         self.run(rest)
         keys = [item.key for item in wanted if item.key in self.journal.records]
-        records = self.journal.finish(lambda r: (r["setting"], r["source"]), keys)
+        records = self.journal.finish(
+            keys, lambda r: r["path"], lambda r: (r["setting"], r["source"])
+        )
         self.failed.sort(key=lambda r: (r["setting"] or "", r["source"]))
         write_atomic(self.folder / "failed.jsonl", "".join(dump(r) + "\n" for r in self.failed))
         return Summary(records, self.failed, done_before)
@@ -225,7 +180,7 @@ class _Run:
         total = 0.0
         for item in (item for unit in units for item in unit):
             size, samples = spent.get(item.setting.name, (0, 0))
-            width, height = _out_size(item)
+            width, height = item.size
             total += size / samples * width * height * item.source.frames if samples else 0
         return int(total)
 
@@ -297,7 +252,7 @@ class _Run:
             raise DiskFull(errno.ENOSPC, "no space left") from error
         for item in unit:
             record = {"source": item.source.name, "setting": item.setting.name}
-            self.failed.append(record | {"error": _one_line(error)})
+            self.failed.append(record | {"error": one_line(error)})
         self.advance(len(unit))
 
     def advance(self, items: int) -> None:
@@ -331,7 +286,7 @@ class _Run:
                 part.unlink(missing_ok=True)
 
     def enter(self, item: Item, part: Path, final: Path) -> None:
-        width, height = _out_size(item)
+        width, height = item.size
         found = verify(part, item.setting, item.source.frames, width, height)
         record = {
             "key": item.key,
@@ -349,54 +304,6 @@ class _Run:
         os.replace(part, final)
         self.journal.add(record)
         self.advance(1)
-
-
-def plan(sources: Sequence[Source], settings: Sequence[Setting], join: bool) -> list[Unit]:
-    """The units of work, setting by setting, clips in the order of their names."""
-    ordered = sorted(sources, key=lambda s: s.name)
-    ffmpeg = version()
-    units: list[Unit] = []
-    for setting in settings:
-        groups: dict[Any, list[Source]] = {}
-        for source in ordered:
-            joint = setting.codec == "h264" and (join or setting.rate == "qp")
-            joint = joint and together.is_small(source)
-            shape = (source.width, source.height, source.frame_rate) if joint else source.name
-            groups.setdefault(shape, []).append(source)
-        for group in groups.values():
-            for at in range(0, len(group), together.AT_ONCE):
-                units.append(_unit(group[at : at + together.AT_ONCE], setting, ffmpeg))
-    return units
-
-
-def _unit(sources: Sequence[Source], setting: Setting, ffmpeg: str) -> Unit:
-    joint = len(sources) > 1
-    members = [s.sha256 for s in sources] if joint else []
-    suffix = ".mjpeg" if setting.codec == "jpeg" else ".264" if joint else ".mp4"
-    return tuple(
-        Item(
-            source,
-            setting,
-            setting.key(source.sha256 + suffix, ffmpeg, members),
-            f"{setting.name}/{source.name}{suffix}",
-        )
-        for source in sources
-    )
-
-
-def probes_first(units: Sequence[Unit]) -> tuple[list[Unit], list[Unit]]:
-    """(units of PROBES clips spread over each setting, the rest)."""
-    by_setting: dict[str, list[Unit]] = {}
-    for unit in units:
-        by_setting.setdefault(unit[0].setting.name, []).append(unit)
-    first: list[Unit] = []
-    rest: list[Unit] = []
-    for those in by_setting.values():
-        step = max(1, len(those) // PROBES)
-        chosen = set(range(0, len(those), step)[:PROBES])
-        for number, unit in enumerate(those):
-            (first if number in chosen else rest).append(unit)
-    return first, rest
 
 
 def encode(item: Item, out: Path) -> None:
@@ -419,13 +326,6 @@ def encode(item: Item, out: Path) -> None:
         ],
         source.path,
     )
-
-
-def _out_size(item: Item) -> tuple[int, int]:
-    source, setting = item.source, item.setting
-    if setting.codec == "jpeg":
-        return source.width, source.height
-    return target_size(source.width, source.height, setting.short_side)
 
 
 def _part(final: Path) -> Path:
@@ -460,34 +360,3 @@ class _only_one:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
-
-
-def load_manifest(folder: str | os.PathLike[str]) -> list[Record]:
-    """The finished outputs of a grid, with "file" = their full path.
-
-    Raises:
-        StudyError: there is no manifest.
-    """
-    path = Path(folder) / "manifest.jsonl"
-    if not path.exists():
-        raise StudyError(f"{folder}: no manifest.jsonl; make it with cvdecode study transcode")
-    return [r | {"file": str(Path(folder) / r["path"])} for r in read_lines(path)]
-
-
-def labelled(
-    folder: str | os.PathLike[str], setting: str, labels: Mapping[str, int]
-) -> list[tuple[str, int]]:
-    """(path, class) of the clips of one setting that have a label, in the order of their names.
-
-    Raises:
-        StudyError: there is none.
-    """
-    records = sorted(load_manifest(folder), key=lambda r: str(r["source"]))
-    found = [
-        (str(r["file"]), labels[r["source"]])
-        for r in records
-        if r["setting"] == setting and r["source"] in labels
-    ]
-    if not found:
-        raise StudyError(f"{folder}: no labelled clip with the setting {setting!r}")
-    return found
