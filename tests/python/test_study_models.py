@@ -267,7 +267,7 @@ def test_evaluation_goes_on_where_it_stopped(study: tuple[Any, Path, Path], tmp_
         seen.append(len(paths))
         if sum(seen) > 6:
             raise KeyboardInterrupt
-        return make_brightness(None)(paths)
+        return make_brightness(None).prepare(paths)
 
     with pytest.raises(KeyboardInterrupt):
         run_evaluation(study, part, Patched(dying))
@@ -280,14 +280,14 @@ def test_evaluation_goes_on_where_it_stopped(study: tuple[Any, Path, Path], tmp_
 
 
 class Patched(Model):
-    """The stand-in with another call, so that it counts as the same model."""
+    """The stand-in with another loader, so that it counts as the same model."""
 
     def __init__(self, run: Any) -> None:
         base = make_brightness(None)
         super().__init__(base.name, base.spec, base.call)
         object.__setattr__(self, "run", run)
 
-    def __call__(self, paths: Any) -> Any:
+    def prepare(self, paths: Any) -> Any:
         return self.run(paths)  # type: ignore[attr-defined]
 
 
@@ -318,7 +318,7 @@ def test_a_bad_clip_is_one_line(study: tuple[Any, Path, Path], tmp_path: Path) -
     def picky(paths: Any) -> Any:
         if any("c2" in str(p) for p in paths):
             raise cvdecode.CorruptStream("c2 is broken")
-        return make_brightness(None)(paths)
+        return make_brightness(None).prepare(paths)
 
     cells = run_evaluation(study, tmp_path / "e.jsonl", Patched(picky))
     assert {(c["clips"], c["failed"]) for c in cells} == {(3, 1)}

@@ -218,6 +218,17 @@ def test_joint_encoding_equals_separate_encoding(inputs: Inputs, tmp_path: Path)
         assert np.array_equal(a.rgb, b.rgb)
 
 
+def test_a_joint_stream_cut_short_is_made_again_alike(inputs: Inputs, tmp_path: Path) -> None:
+    settings = grid("h264", "qp", [40])
+    transcode(inputs, settings, tmp_path)
+    before = tree(tmp_path)
+    manifest = tmp_path / "manifest.jsonl"
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(lines[0] + lines[2][:30])  # killed while the third was entered
+    assert transcode(inputs, settings, tmp_path).done_before == 0, "all of a stream or none"
+    assert tree(tmp_path) == before
+
+
 def test_joining_with_crf_is_asked_for(inputs: Inputs, tmp_path: Path) -> None:
     settings = grid("h264", "crf", [30])
     assert transcode(inputs, settings, tmp_path / "a").records[0]["path"].endswith(".mp4")

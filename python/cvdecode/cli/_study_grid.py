@@ -263,7 +263,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="evaluation.jsonl", help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="clips to one call (default: 8)")
     parser.add_argument("--device", default="cpu", help="(default: cpu)")
-    parser.add_argument("--seed", type=int, default=0, help="recorded, and of random weights")
+    parser.add_argument("--seed", type=int, default=0, help="written beside the results")
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

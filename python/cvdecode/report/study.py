@@ -183,7 +183,7 @@ def _curves(records: Records) -> str:
                     lambda c: 1e3 * seconds[c["setting"]] if c["setting"] in seconds else None,
                     (rate, "ms a clip"),
                 ),
-                "decoding, resizing and the model, wall clock of this run",
+                "decoding and resizing, wall clock of this run",
             ),
             _figure(
                 f"Coded QP against {rate}",

@@ -87,14 +87,14 @@ class Setting:
             return {name: all_of_it[name] for name in ("codec", "rate", "value")}
         return all_of_it
 
-    def key(self, source_sha256: str, ffmpeg: str, with_clips: Sequence[str] = ()) -> str:
-        """Address of an output: source content, settings, ffmpeg's version.
+    def key(self, source_sha256: str, tool: str, with_clips: Sequence[str] = ()) -> str:
+        """Address of an output: source content, settings, version of what encodes.
 
         ``with_clips``: content of all clips that one encoder process takes in turn: numbering,
         and except with constant QP the rate control, carry over from one to the next.
         """
         text = json.dumps(
-            [LAYOUT, source_sha256, self.record(), ffmpeg, list(with_clips)], sort_keys=True
+            [LAYOUT, source_sha256, self.record(), tool, list(with_clips)], sort_keys=True
         )
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -16,6 +16,15 @@ from .errors import ToolMissing
 from .ffmpeg import frames
 
 
+def version() -> str:
+    """Version of Pillow, which writes the images; "none" where it is missing."""
+    try:
+        import PIL
+    except ImportError:
+        return "none"
+    return str(PIL.__version__)
+
+
 def encode_image(pixels: npt.NDArray[np.uint8], quality: int) -> bytes:
     """One (H, W, 3) RGB image as JPEG, 4:2:0 as Pillow does by default.
 

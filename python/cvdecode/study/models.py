@@ -53,9 +53,13 @@ class Model:
         """The model's clip of one video, (3, T, S, S)."""
         return preprocess(load(path, self.spec), self.spec)
 
+    def prepare(self, paths: Sequence[str | os.PathLike[str]]) -> Any:
+        """The batch of these videos, in the model's layout."""
+        return pack([self.load(path) for path in paths], self.spec)
+
     def __call__(self, paths: Sequence[str | os.PathLike[str]]) -> npt.NDArray[np.float64]:
         """Scores (B, K) of videos."""
-        return self.scores(pack([self.load(path) for path in paths], self.spec))
+        return self.scores(self.prepare(paths))
 
 
 def torch_call(module: Any, device: str = "cpu") -> Call:

@@ -67,18 +67,15 @@ class Journal:
                 if "key" in record:
                     self.records[str(record["key"])] = record
 
-    def add(self, record: Record) -> None:
-        """Appends one record; it is on the disk when this returns.
-
-        A record is remembered only when its line is safely written.
-        """
+    def add(self, *records: Record) -> None:
+        """Appends records; they are on the disk when this returns, and only then remembered."""
         with self._lock, open(self._path, "ab") as file:
             if file.tell() and not self._ends_with_newline():
                 file.write(b"\n")  # a line cut off earlier must not swallow this one
-            file.write((dump(record) + "\n").encode())
+            file.write("".join(dump(record) + "\n" for record in records).encode())
             file.flush()
             os.fsync(file.fileno())
-            self.records[str(record["key"])] = record
+            self.records.update((str(record["key"]), record) for record in records)
 
     def _ends_with_newline(self) -> bool:
         with open(self._path, "rb") as file:

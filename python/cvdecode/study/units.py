@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from . import together
+from . import jpeg, together
 from .ffmpeg import version
 from .grid import Setting, target_size
 from .sources import Source
@@ -40,7 +40,6 @@ Unit = tuple[Item, ...]
 def plan(sources: Sequence[Source], settings: Sequence[Setting], join: bool) -> list[Unit]:
     """The units of work, setting by setting, clips in the order of their names."""
     ordered = sorted(sources, key=lambda s: s.name)
-    ffmpeg = version()
     units: list[Unit] = []
     for setting in settings:
         groups: dict[Any, list[Source]] = {}
@@ -49,13 +48,14 @@ def plan(sources: Sequence[Source], settings: Sequence[Setting], join: bool) -> 
             joint = joint and together.is_small(source)
             shape = (source.width, source.height, source.frame_rate) if joint else source.name
             groups.setdefault(shape, []).append(source)
+        tool = version() if setting.codec != "jpeg" else f"{version()} {jpeg.version()}"
         for group in groups.values():
             for at in range(0, len(group), together.AT_ONCE):
-                units.append(_unit(group[at : at + together.AT_ONCE], setting, ffmpeg))
+                units.append(_unit(group[at : at + together.AT_ONCE], setting, tool))
     return units
 
 
-def _unit(sources: Sequence[Source], setting: Setting, ffmpeg: str) -> Unit:
+def _unit(sources: Sequence[Source], setting: Setting, tool: str) -> Unit:
     joint = len(sources) > 1
     members = [s.sha256 for s in sources] if joint else []
     suffix = ".mjpeg" if setting.codec == "jpeg" else ".264" if joint else ".mp4"
@@ -63,7 +63,7 @@ def _unit(sources: Sequence[Source], setting: Setting, ffmpeg: str) -> Unit:
         Item(
             source,
             setting,
-            setting.key(source.sha256 + suffix, ffmpeg, members),
+            setting.key(source.sha256 + suffix, tool, members),
             f"{setting.name}/{source.name}{suffix}",
         )
         for source in sources
