@@ -35,6 +35,7 @@ struct AccumulateOptions {
   bool per_frame = false;   // only with one_step: divide by the reference distance
   bool count_hops = false;  // fill `hops`
   bool coviar = false;      // mode="coviar"
+  int64_t motion_budget = int64_t{256} << 20;      // bytes of motion held at a time
   int64_t residual_budget = int64_t{256} << 20;    // bytes of coded residual held at a time
   const kernels::TraceKernels* kernels = nullptr;  // null = the fastest
   TracePlan* plan = nullptr;  // not null: write the work down there (plan.h) and do none of it

@@ -8,11 +8,18 @@
 
 #include "accumulate/plan.h"
 #include "base/error.h"
+#include "kernels/trace_pixel.h"
 
 namespace cvdecode {
 namespace {
 
 constexpr int32_t kFirstHidden = -16;  // end = kFirstHidden - decode number
+
+// Pictures that a stream can refer to, and one to spare. Words of maps before them are made again
+// from the result in the rare case.
+constexpr size_t kRecent = 17;
+// Block rows selected at a time: they stay in the nearest cache until they are traced.
+constexpr int kRowsAtATime = 4;
 
 constexpr PlaneMask kMotionPlanes =
     mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType);
@@ -88,19 +95,22 @@ void TraceGroup::run(std::span<const WantedFrame> frames) {
     node.needed = true;
   }
   gather(frames);
-  // What was read on suspicion and is not needed after all.
-  std::erase_if(nodes_, [](const auto& entry) { return !entry.second.needed; });
-  for (auto it = nodes_.begin(); it != nodes_.end(); ++it) {
-    if (it->second.motion.untrusted) throw_untrusted(provider_, it->first);
-    if (options_.residual == ResidualKind::kCoded) ensure_residual(it);
-    trace(it->first, it->second);
-    release(it->second);
+  for (auto it = nodes_.begin(); it != nodes_.end();) {
     Node& node = it->second;
-    residual_held_ -=
-        static_cast<int64_t>((node.residual_y.size() + node.residual_uv.size()) * sizeof(int16_t));
-    node.residual_y = {};
-    node.residual_uv = {};
-    node.motion = {};
+    if (node.traced && node.uses == 0) pool_.give_back(std::move(node.loan));
+    // What was read on suspicion and is not needed after all.
+    if (!node.needed) let_go(node);
+    it = node.needed ? std::next(it) : nodes_.erase(it);
+  }
+  for (auto it = nodes_.begin(); it != nodes_.end(); ++it) {
+    Node& node = it->second;
+    if (node.traced) continue;
+    if (node.motion.untrusted) throw_untrusted(provider_, it->first);
+    ensure_motion(it);
+    if (options_.residual == ResidualKind::kCoded) ensure_residual(it);
+    trace_later(it->first, node);
+    release(node);
+    let_go(node);
     if (node.uses == 0) pool_.give_back(std::move(node.loan));
   }
   nodes_.clear();
@@ -113,15 +123,23 @@ void TraceGroup::gather(std::span<const WantedFrame> frames) {
   for (const WantedFrame& frame : frames) {
     if (nodes_.contains(frame.picture)) wave.push_back(frame.picture);
   }
-  while (!wave.empty()) {
+  const bool coded = options_.residual == ResidualKind::kCoded;
+  for (bool first = true; !wave.empty(); first = false) {
     std::vector<int32_t> pictures;
     for (int32_t picture : wave) {
       if (!nodes_[picture].read) pictures.push_back(picture);
     }
-    if (!pictures.empty()) {
-      if (!provider_.random_access()) add_hints(pictures);
-      read(std::move(pictures), true, options_.residual == ResidualKind::kCoded);
-    }
+    if (!provider_.random_access()) add_hints(pictures);
+    // The frames asked for mostly use their residual at once. It is large: of others, only as many
+    // are read with it as can be held.
+    const int64_t room = (options_.residual_budget - residual_held_) / residual_bytes();
+    const size_t with = !coded  ? 0
+                        : first ? pictures.size()
+                                : static_cast<size_t>(std::clamp<int64_t>(
+                                      room, 0, static_cast<int64_t>(pictures.size())));
+    const std::span<const int32_t> all(pictures);
+    if (with > 0) read(all.first(with), {.residual = true});
+    if (with < pictures.size()) read(all.subspan(with), {});
     std::vector<int32_t> next;
     for (int32_t picture : wave) {
       for (const SelectedSource& source : nodes_[picture].motion.sources) {
@@ -157,110 +175,215 @@ void TraceGroup::add_hints(std::vector<int32_t>& wave) {
   wave.erase(std::unique(wave.begin(), wave.end()), wave.end());
 }
 
-void TraceGroup::read(std::vector<int32_t> pictures, bool motion, bool residual) {
-  const Geometry& g = result_.geometry;
-  const size_t luma = static_cast<size_t>(g.coded_width) * static_cast<size_t>(g.coded_height);
-  const bool chroma = rows_.layout.residual_uv;
-  const auto bytes = static_cast<int64_t>((luma + (chroma ? luma / 2 : 0)) * sizeof(int16_t));
-  // Residual planes are large: beyond the budget they are read again when their turn comes.
-  // At least one always fits, or there would be no progress.
-  const int64_t room =
-      std::max<int64_t>((options_.residual_budget - residual_held_) / bytes, motion ? 0 : 1);
-  const PlaneMask residual_planes =
-      mask_of(Plane::kResidualY) | (chroma ? mask_of(Plane::kResidualUv) : 0);
-  const auto sink = [&](int32_t number, const MotionView& view) {
+void TraceGroup::read(std::span<const int32_t> pictures, const Reading& what) {
+  const PlaneMask residual =
+      mask_of(Plane::kResidualY) | (rows_.layout.residual_uv ? mask_of(Plane::kResidualUv) : 0);
+  const PlaneMask planes = (what.motion ? kMotionPlanes : 0) | (what.residual ? residual : 0);
+  provider_.read(pictures, planes, [&](int32_t number, const MotionView& view) {
+    const Stopwatch watch(result_.stats.cpu_seconds);
     Node& node = nodes_[number];
-    if (motion) {
-      const Stopwatch watch(result_.stats.cpu_seconds);
-      node.motion =
-          select_motion(view, provider_, number, g, options_, fates_, false, pool_.scratch());
-      node.read = true;
-      ++result_.stats.pictures_read;
+    if (what.motion) {
+      const bool again = std::exchange(node.read, true);
+      if (!again) ++result_.stats.pictures_read;
+      if (!again && node.row >= 0 && trace_now(number, node, view)) return;
+      hold_motion(number, node, view, what.must_hold);
     }
-    if (view.residual_y == nullptr) return;
-    node.residual_y.assign(view.residual_y, view.residual_y + luma);
-    if (chroma) node.residual_uv.assign(view.residual_uv, view.residual_uv + luma / 2);
-    residual_held_ += bytes;
-  };
-  const PlaneMask planes = motion ? kMotionPlanes : 0;
-  if (!residual) {
-    provider_.read(pictures, planes, sink);
-    return;
-  }
-  // The earliest pictures are traced first, so theirs are the residuals worth holding.
-  const auto held =
-      std::min<size_t>(static_cast<size_t>(std::max<int64_t>(room, 0)), pictures.size());
-  const std::span<const int32_t> all(pictures);
-  if (held > 0) provider_.read(all.first(held), planes | residual_planes, sink);
-  if (held < pictures.size() && motion) provider_.read(all.subspan(held), planes, sink);
+    if (view.residual_y != nullptr) hold_residual(node, view, what.must_hold);
+  });
 }
 
-// Reads the residual of this picture, and of those after it that fit, unless it is held already.
-void TraceGroup::ensure_residual(Nodes::iterator first) {
-  if (!first->second.residual_y.empty()) return;
+void TraceGroup::hold_motion(int32_t picture, Node& node, const MotionView& view, bool must) {
+  node.motion = select_motion(view, provider_, picture, result_.geometry, options_, fates_, false,
+                              pool_.scratch());
+  if (must || motion_held_ + motion_bytes() <= options_.motion_budget) {
+    motion_held_ += motion_bytes();
+  } else {
+    node.motion.blocks = {};  // read again when its turn comes
+  }
+}
+
+void TraceGroup::hold_residual(Node& node, const MotionView& view, bool must) {
+  if (!must && residual_held_ + residual_bytes() > options_.residual_budget) return;
+  node.residual_y.assign(view.residual_y, view.residual_y + luma());
+  if (rows_.layout.residual_uv) {
+    node.residual_uv.assign(view.residual_uv, view.residual_uv + luma() / 2);
+  }
+  residual_held_ += residual_bytes();
+}
+
+void TraceGroup::let_go(Node& node) {
+  if (!node.motion.blocks.empty()) motion_held_ -= motion_bytes();
+  if (!node.residual_y.empty()) residual_held_ -= residual_bytes();
+  node.motion = {};
+  node.residual_y = {};
+  node.residual_uv = {};
+}
+
+// Reads the motion of this picture, and of those after it that fit, unless it is held already.
+void TraceGroup::ensure_motion(Nodes::iterator first) {
+  if (!first->second.motion.blocks.empty()) return;
+  const int64_t room = (options_.motion_budget - motion_held_) / motion_bytes();
   std::vector<int32_t> pictures;
   for (auto it = first; it != nodes_.end(); ++it) {
-    if (it->second.residual_y.empty()) pictures.push_back(it->first);
+    if (!pictures.empty() && static_cast<int64_t>(pictures.size()) >= room) break;
+    if (!it->second.traced && it->second.motion.blocks.empty()) pictures.push_back(it->first);
   }
-  read(std::move(pictures), false, true);
+  read(pictures, {.must_hold = true});
 }
 
-void TraceGroup::trace(int32_t picture, Node& node) {
+void TraceGroup::ensure_residual(Nodes::iterator first) {
+  if (!first->second.residual_y.empty()) return;
+  const int64_t room = (options_.residual_budget - residual_held_) / residual_bytes();
+  std::vector<int32_t> pictures;
+  for (auto it = first; it != nodes_.end(); ++it) {
+    if (!pictures.empty() && static_cast<int64_t>(pictures.size()) >= room) break;
+    if (!it->second.traced && it->second.residual_y.empty()) pictures.push_back(it->first);
+  }
+  read(pictures, {.motion = false, .residual = true, .must_hold = true});
+}
+
+// A frame asked for, from the planes as they come: true if all its references are traced already.
+bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) {
+  if (options_.plan != nullptr) return false;
+  if (view.residual_y == nullptr && rows_.layout.residual_y) return false;
+  const Geometry& g = result_.geometry;
+  const auto w4 = static_cast<size_t>(g.w4());
+  if (some_rows_.empty()) {
+    some_rows_ = BlockArray(pool_.scratch(), kRowsAtATime * w4);
+    whole_.resize(kRowsAtATime / 4 * w4 / 4);
+  }
+  SelectedMotion met;
+  Selector selector(view, provider_, picture, g, options_, fates_, met);
+  sources_.clear();
+  node.may_void = false;
+  node.reach = 0;
+  // Words are kept for pictures to come.
+  if (rows_.layout.packed && provider_.picture(picture).is_reference) {
+    node.loan = pool_.take();
+    node.map.packed = node.loan.map.packed;
+  }
+  kernels::TraceJob job = make_job(picture, node, view.residual_y, view.residual_uv);
+  int64_t clipped = 0;
+  for (int top = 0; top < g.h4(); top += kRowsAtATime) {
+    const int bottom = std::min(top + kRowsAtATime, g.h4());
+    const bool told = selector.rows(top, bottom, some_rows_.data(), whole_.data());
+    bool ready = !met.untrusted;
+    for (size_t i = sources_.size(); ready && i < met.sources.size(); ++i) {
+      const SelectedSource& source = met.sources[i];
+      if (source.verdict.fate == Fate::kTrace) {
+        const auto from = nodes_.find(source.picture);
+        ready = from != nodes_.end() && from->second.traced;
+      }
+      if (ready) add_source(source, node);
+    }
+    if (!ready) {
+      drop_words(node);
+      return false;
+    }
+    job.sources = sources_.data();
+    job.blocks = some_rows_.data();
+    job.whole = told ? whole_.data() : nullptr;
+    job.top = top;
+    job.bottom = bottom;
+    clipped += trace_rows(job);
+  }
+  finish(node, met, clipped);
+  if (node.map.packed != nullptr) packed_.push_back(picture);
+  for (; packed_.size() > kRecent; packed_.pop_front()) drop_words(nodes_.at(packed_.front()));
+  return true;
+}
+
+void TraceGroup::trace_later(int32_t picture, Node& node) {
   const Stopwatch watch(result_.stats.cpu_seconds);
-  const MotionPicture info = provider_.picture(picture);
   if (options_.plan != nullptr) {
     // No map is made here.
   } else if (node.row < 0) {
     node.loan = pool_.take();
     node.map = node.loan.map;
-  } else if (rows_.layout.packed) {
+  } else if (rows_.layout.packed && node.uses > 0) {
     node.loan = pool_.take();
     node.map.packed = node.loan.map.packed;
   }
   sources_.clear();
-  node.may_void = node.motion.broken;
-  node.reach = node.motion.longest;
-  for (const SelectedSource& selected : node.motion.sources) {
-    kernels::Source source;
-    if (selected.verdict.fate == Fate::kEnd) {
-      source.is_end = true;
-      source.end = end_of(provider_.picture(selected.picture), selected.picture);
-      result_.hidden_ends |= source.end < 0;
-      source.mask = selected.verdict.mask;
-    } else {
-      const Node& from = nodes_.at(selected.picture);
-      source.map = from.map;
-      source.may_void = from.may_void;
-      source.reach = from.reach;
-      node.may_void |= from.may_void;
-      // Saturation keeps every sum within 16 bits.
-      node.reach = std::max(node.reach, std::min(from.reach + node.motion.longest, 32768));
+  node.may_void = false;
+  node.reach = 0;
+  for (const SelectedSource& source : node.motion.sources) add_source(source, node);
+  kernels::TraceJob job = make_job(picture, node, node.residual_y.data(), node.residual_uv.data());
+  job.sources = sources_.data();
+  job.blocks = node.motion.blocks.data();
+  if (options_.plan != nullptr) record(job, node);
+  finish(node, node.motion, options_.plan != nullptr ? 0 : trace_rows(job));
+}
+
+void TraceGroup::add_source(const SelectedSource& selected, Node& node) {
+  kernels::Source source;
+  if (selected.verdict.fate == Fate::kEnd) {
+    source.is_end = true;
+    source.end = end_of(provider_.picture(selected.picture), selected.picture);
+    result_.hidden_ends |= source.end < 0;
+    source.mask = selected.verdict.mask;
+  } else {
+    Node& from = nodes_.at(selected.picture);
+    if (options_.plan == nullptr && rows_.layout.packed && from.map.packed == nullptr) {
+      repack(from);
+      packed_.push_back(selected.picture);
     }
-    sources_.push_back(source);
+    source.map = from.map;
+    source.may_void = from.may_void;
+    source.reach = from.reach;
+    node.may_void |= from.may_void;
+    node.reach = std::max(node.reach, from.reach);
   }
+  sources_.push_back(source);
+}
+
+kernels::TraceJob TraceGroup::make_job(int32_t picture, const Node& node, const int16_t* residual_y,
+                                       const int16_t* residual_uv) {
   const Geometry& g = result_.geometry;
   kernels::TraceJob job;
   job.width = g.coded_width;
   job.height = g.coded_height;
-  job.blocks = node.motion.blocks.data();
-  job.sources = sources_.data();
-  job.here = end_of(info, picture);
+  job.here = end_of(provider_.picture(picture), picture);
   result_.hidden_ends |= job.here < 0;
   job.out = node.map;
-  if (rows_.layout.residual_y) job.residual_y = node.residual_y.data();
+  if (rows_.layout.residual_y) job.residual_y = residual_y;
   if (rows_.layout.residual_uv) {
-    job.residual_u = node.residual_uv.data();
-    job.residual_v = job.residual_u + node.residual_uv.size() / 2;
+    job.residual_u = residual_uv;
+    job.residual_v = residual_uv + luma() / 4;
   }
-  if (options_.plan != nullptr) {
-    record(job, node);
-  } else if (options_.grid == 4) {
-    result_.stats.saturated += kernels_.blocks(job);
-  } else {
-    result_.stats.saturated += kernels_.pixels(job);
-    if (rows_.layout.residual_uv) result_.stats.saturated += kernels_.chroma(job);
-  }
+  return job;
+}
+
+int64_t TraceGroup::trace_rows(const kernels::TraceJob& job) const {
+  if (options_.grid == 4) return kernels_.blocks(job);
+  const int64_t clipped = kernels_.pixels(job);
+  return rows_.layout.residual_uv ? clipped + kernels_.chroma(job) : clipped;
+}
+
+void TraceGroup::finish(Node& node, const SelectedMotion& motion, int64_t clipped) {
+  node.may_void |= motion.broken;
+  // Saturation keeps every sum within 16 bits.
+  node.reach = std::min(node.reach + motion.longest, 32768);
+  node.traced = true;
+  result_.stats.saturated += clipped;
   ++result_.stats.pictures_traced;
+}
+
+// The words of a map whose planes are all that is left.
+void TraceGroup::repack(Node& node) {
+  node.loan = pool_.take();
+  node.map.packed = node.loan.map.packed;
+  const size_t cells = rows_.layout.cells();
+  for (size_t i = 0; i < cells; ++i) {
+    node.map.packed[i] =
+        kernels::pack_cell(node.map.x[i], node.map.y[i], node.map.end[i], node.map.mask[i]);
+  }
+}
+
+void TraceGroup::drop_words(Node& node) {
+  pool_.give_back(std::move(node.loan));
+  node.loan = {};
+  node.map.packed = nullptr;
 }
 
 // The same work, for a device to do.

@@ -1,8 +1,10 @@
 // The work of accumulation over frames that share one wanted anchor: which pictures the chain
-// needs, their motion, their maps in decode order.
+// needs, their motion, their maps in decode order. A wanted frame whose references are traced
+// already is traced while it is read, and leaves nothing behind but its maps.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <span>
 #include <vector>
@@ -35,10 +37,11 @@ class TraceGroup {
 
  private:
   struct Node {
-    SelectedMotion motion;
-    std::vector<int16_t> residual_y, residual_uv;  // held while the budget lasts
+    SelectedMotion motion;  // its blocks are held until they are traced, while the budget lasts
+    std::vector<int16_t> residual_y, residual_uv;  // likewise
     bool needed = false;
     bool read = false;
+    bool traced = false;
     int uses = 0;       // pictures still to come that look at this map
     int64_t row = -1;   // of the result, -1 = nobody asked for it
     int32_t step = -1;  // of a plan
@@ -49,13 +52,42 @@ class TraceGroup {
   };
   using Nodes = std::map<int32_t, Node>;  // by decode number
 
+  // Which planes are read, and whether they are held even beyond the budget.
+  struct Reading {
+    bool motion = true;
+    bool residual = false;
+    bool must_hold = false;
+  };
+
   void gather(std::span<const WantedFrame> frames);
   void add_hints(std::vector<int32_t>& wave);
-  void read(std::vector<int32_t> pictures, bool motion, bool residual);
-  void trace(int32_t picture, Node& node);
-  void record(const kernels::TraceJob& job, Node& node);
+  void read(std::span<const int32_t> pictures, const Reading& what);
+  void hold_motion(int32_t picture, Node& node, const MotionView& view, bool must);
+  void hold_residual(Node& node, const MotionView& view, bool must);
+  void ensure_motion(Nodes::iterator first);
   void ensure_residual(Nodes::iterator first);
+  void let_go(Node& node);
+
+  bool trace_now(int32_t picture, Node& node, const MotionView& view);
+  void trace_later(int32_t picture, Node& node);
+  int64_t trace_rows(const kernels::TraceJob& job) const;
+  kernels::TraceJob make_job(int32_t picture, const Node& node, const int16_t* residual_y,
+                             const int16_t* residual_uv);
+  // Adds a source to those of the picture being traced, and to what is known of its map.
+  void add_source(const SelectedSource& selected, Node& node);
+  void finish(Node& node, const SelectedMotion& motion, int64_t clipped);
+  void repack(Node& node);
+  void drop_words(Node& node);
+  void record(const kernels::TraceJob& job, Node& node);
   void release(const Node& node);
+
+  int64_t luma() const {
+    return int64_t{result_.geometry.coded_width} * result_.geometry.coded_height;
+  }
+  int64_t motion_bytes() const {
+    return luma() / 16 * static_cast<int64_t>(sizeof(kernels::BlockMotion));
+  }
+  int64_t residual_bytes() const { return luma() * (rows_.layout.residual_uv ? 3 : 2); }
 
   MotionProvider& provider_;
   const AccumulateOptions& options_;
@@ -66,7 +98,11 @@ class TraceGroup {
   const kernels::TraceKernels& kernels_;
   Nodes nodes_;
   std::vector<kernels::Source> sources_;  // of the picture being traced
-  int64_t residual_held_ = 0;             // bytes
+  BlockArray some_rows_;                  // of its blocks
+  std::vector<uint8_t> whole_;
+  std::deque<int32_t> packed_;  // grid=4: pictures traced when they were read, words still there
+  int64_t motion_held_ = 0;     // bytes
+  int64_t residual_held_ = 0;   // bytes
 };
 
 }  // namespace cvdecode

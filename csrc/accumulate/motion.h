@@ -25,7 +25,10 @@ struct MotionView {
   const int16_t* mv = nullptr;
   const int32_t* ref_picture = nullptr;
   const uint8_t* mb_type = nullptr;  // may be null even when asked for: then `lost` decides
-  bool lost = false;                 // in whole or in part
+  // mb_type is exact and H.264's: 16x16 macroblocks have one motion, 8x8 blocks one reference a
+  // list.
+  bool types_tell = false;
+  bool lost = false;  // in whole or in part
   const int16_t* residual_y = nullptr;
   const int16_t* residual_uv = nullptr;
   const uint8_t* rgb = nullptr;

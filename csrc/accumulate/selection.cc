@@ -1,8 +1,10 @@
 #include "accumulate/selection.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
-#include <limits>
+
+#include "accumulate/chooser.h"
 
 namespace cvdecode {
 namespace {
@@ -12,115 +14,45 @@ using kernels::kSourceBroken;
 using kernels::kSourceCut;
 using kernels::kSourceStop;
 
-// What one reference picture means to the picture at hand; looked up once per distinct reference.
-struct Candidate {
-  int32_t picture = 0;
-  int64_t distance = std::numeric_limits<int64_t>::max();  // unknown: farther than any known one
-  int32_t source = kSourceBroken;
-};
+// A BlockMotion as it lies in memory.
+uint64_t word_of(int16_t x, int16_t y, int32_t source) {
+  const BlockMotion block{x, y, source};
+  uint64_t word = 0;
+  static_assert(sizeof word == sizeof block);
+  std::memcpy(&word, &block, sizeof word);
+  return word;
+}
 
-class Candidates {
- public:
-  Candidates(const MotionProvider& provider, int32_t t, Fates& fates, SelectedMotion& out)
-      : provider_(provider), t_(t), here_(provider.picture(t)), fates_(fates), out_(out) {}
-
-  const Candidate& of(int32_t picture) {
-    if (last_ < seen_.size() && seen_[last_].picture == picture) return seen_[last_];
-    for (last_ = 0; last_ < seen_.size(); ++last_) {
-      if (seen_[last_].picture == picture) return seen_[last_];
-    }
-    seen_.push_back(make(picture));
-    return seen_.back();
+// Whether the four 8x8 blocks of a macroblock, or its 16 blocks, have the same.
+bool same_references(const int32_t* ref, size_t w4) {
+  return ((ref[0] ^ ref[2]) | (ref[0] ^ ref[2 * w4]) | (ref[0] ^ ref[2 * w4 + 2])) == 0;
+}
+bool same_vectors(const int16_t* v, size_t w4) {
+  const uint64_t want = static_cast<uint16_t>(*v) * uint64_t{0x0001000100010001};
+  uint64_t differ = 0;
+  for (size_t r = 0; r < 4; ++r) {
+    uint64_t row = 0;
+    std::memcpy(&row, v + r * w4, sizeof row);
+    differ |= row ^ want;
   }
+  return differ == 0;
+}
 
- private:
-  Candidate make(int32_t picture) {
-    Candidate candidate;
-    candidate.picture = picture;
-    const Verdict verdict = fates_.step(t_, picture);
-    if (picture >= 0 && picture < t_) {
-      candidate.distance = reference_distance(here_, provider_.picture(picture));
-    }
-    switch (verdict.fate) {
-      case Fate::kBroken: candidate.source = kSourceBroken; break;
-      case Fate::kCut: candidate.source = kSourceCut; break;
-      case Fate::kTrace:
-      case Fate::kEnd:
-        candidate.source = static_cast<int32_t>(out_.sources.size());
-        out_.sources.push_back({picture, verdict});
-        break;
-    }
-    return candidate;
-  }
+// Four of them.
+void put(const uint64_t* words, BlockMotion* to) {
+  std::memcpy(static_cast<void*>(to), words, 4 * sizeof *to);
+}
 
-  const MotionProvider& provider_;
-  int32_t t_;
-  MotionPicture here_;
-  Fates& fates_;
-  SelectedMotion& out_;
-  std::vector<Candidate> seen_;
-  size_t last_ = 0;
-};
+// Of two 16-bit numbers v in a word: v, or -v - 1 where that is not negative.
+uint32_t magnitude(uint32_t two) { return two ^ (((two >> 15) & 0x00010001) * 0xFFFF); }
 
-// What a pair of references comes to.
-struct Choice {
-  int32_t ref[2] = {0, 0};
-  int list = -1;  // the list whose vector counts, -1 = intra
-  int32_t source = kernels::kSourceStop;
-  bool untrusted = false;
-};
+bool is_lost(uint8_t mb_type) { return mb_type == static_cast<uint8_t>(MbType::kLost); }
 
-class Chooser {
- public:
-  Chooser(const MotionProvider& provider, int32_t t, const AccumulateOptions& options, Fates& fates,
-          SelectedMotion& out)
-      : t_(t), options_(options), fates_(fates), candidates_(provider, t, fates, out) {}
-
-  const Choice& of(int32_t ref0, int32_t ref1) {
-    for (const Choice& known : known_) {
-      if (known.ref[0] == ref0 && known.ref[1] == ref1) return known;
-    }
-    if (known_.size() == kMost) known_.clear();  // damage can name any number of pictures
-    known_.push_back(make(ref0, ref1));
-    return known_.back();
-  }
-  int32_t source_of(int32_t ref) { return candidates_.of(ref).source; }
-
- private:
-  static constexpr size_t kMost = 64;
-
-  Choice make(int32_t ref0, int32_t ref1) {
-    Choice choice;
-    choice.ref[0] = ref0;
-    choice.ref[1] = ref1;
-    const bool used[2] = {ref0 != kRefPictureUnused, ref1 != kRefPictureUnused};
-    if (!used[0] && !used[1]) {
-      if (options_.intra == IntraPolicy::kCoviar) {
-        const int32_t r = fates_.previous_reference(t_);
-        choice.source = r < 0 ? kSourceBroken : candidates_.of(r).source;
-      }
-      return choice;
-    }
-    if (ref0 == kRefPictureUntrusted || ref1 == kRefPictureUntrusted) {
-      choice.untrusted = true;
-      choice.source = kSourceBroken;
-      return choice;
-    }
-    choice.list = used[0] ? 0 : 1;
-    if (used[0] && used[1] && options_.select == Select::kNearest) {
-      const int64_t distance0 = candidates_.of(ref0).distance;
-      if (candidates_.of(ref1).distance < distance0) choice.list = 1;
-    }
-    choice.source = candidates_.of(choice.ref[choice.list]).source;
-    return choice;
-  }
-
-  int32_t t_;
-  const AccumulateOptions& options_;
-  Fates& fates_;
-  Candidates candidates_;
-  std::vector<Choice> known_;
-};
+// Types of one motion, or of none.
+bool is_whole(uint8_t mb_type) {
+  return mb_type <= static_cast<uint8_t>(MbType::kPSkip) ||
+         mb_type == static_cast<uint8_t>(MbType::kInter16x16);
+}
 
 // hops=1 through both lists: the other predictor of bi-predicted blocks.
 void select_others(const MotionView& view, const Geometry& geometry, Chooser& chooser,
@@ -131,8 +63,7 @@ void select_others(const MotionView& view, const Geometry& geometry, Chooser& ch
   for (size_t at = 0; at < cells; ++at) {
     const int32_t ref[2] = {view.ref_picture[at], view.ref_picture[cells + at]};
     if (ref[0] == kRefPictureUnused || ref[1] == kRefPictureUnused) continue;
-    if (view.mb_type != nullptr &&
-        view.mb_type[at / w4 / 4 * (w4 / 4) + at % w4 / 4] == static_cast<uint8_t>(MbType::kLost)) {
+    if (view.mb_type != nullptr && is_lost(view.mb_type[at / w4 / 4 * (w4 / 4) + at % w4 / 4])) {
       continue;
     }
     const Choice choice = chooser.of(ref[0], ref[1]);
@@ -152,59 +83,159 @@ void select_others(const MotionView& view, const Geometry& geometry, Chooser& ch
 
 }  // namespace
 
+Selector::Selector(const MotionView& view, const MotionProvider& provider, int32_t t,
+                   const Geometry& geometry, const AccumulateOptions& options, Fates& fates,
+                   SelectedMotion& out)
+    : view_(view),
+      w4_(static_cast<size_t>(geometry.w4())),
+      cells_(w4_ * static_cast<size_t>(geometry.h4())),
+      kernels_(options.kernels != nullptr ? *options.kernels : kernels::trace_best()),
+      chooser_(std::make_unique<Chooser>(provider, t, options, fates, out)),
+      out_(out) {}
+
+Selector::~Selector() = default;
+
+bool Selector::rows(int top, int bottom, BlockMotion* blocks, uint8_t* whole) {
+  if (view_.mb_type == nullptr && view_.lost) {
+    std::fill_n(blocks, static_cast<size_t>(bottom - top) * w4_, BlockMotion{0, 0, kSourceBroken});
+    out_.broken = true;
+    return false;
+  }
+  if (view_.mb_type == nullptr || !view_.types_tell) {
+    by_rows(top, bottom, blocks);
+    return false;
+  }
+  for (int y = top; y < bottom; y += 4, blocks += 4 * w4_, whole += w4_ / 4) {
+    by_macroblocks(y / 4, blocks, whole);
+  }
+  return true;
+}
+
+// Most macroblocks have one motion: their type says so, and one block is looked at. In the others
+// 8x8 blocks share their references (H.264).
+void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* whole) {
+  const size_t w16 = w4_ / 4;
+  const size_t first = static_cast<size_t>(mb_y) * 4 * w4_;
+  const int32_t* const ref0 = view_.ref_picture + first;
+  const int32_t* const ref1 = ref0 + cells_;
+  const uint8_t* const types = view_.mb_type + static_cast<size_t>(mb_y) * w16;
+  // What the references met last come to.
+  int32_t key0 = 0;
+  int32_t key1 = 0;
+  const int16_t* x = nullptr;  // vectors of the list that counts, null where none does
+  uint64_t source = 0;         // in the upper half
+  const auto choose = [&](size_t at) {
+    if (ref0[at] == key0 && ref1[at] == key1) return;
+    key0 = ref0[at];
+    key1 = ref1[at];
+    const Choice& choice = chooser_->of(key0, key1);
+    source = static_cast<uint64_t>(static_cast<uint32_t>(choice.source)) << 32;
+    const bool led = choice.list >= 0 && choice.source >= 0;
+    x = led ? view_.mv + static_cast<size_t>(choice.list) * 2 * cells_ + first : nullptr;
+  };
+  key0 = ~ref0[0];
+  choose(0);
+  uint32_t magnitudes = 0;  // of two components each, one less where they are negative
+  for (size_t mb = 0; mb < w16; ++mb) {
+    BlockMotion* const out = blocks + 4 * mb;
+    const size_t at = 4 * mb;
+    const uint8_t type = types[mb];
+    // Lost, of one motion by its type, or (mostly direct ones) by what it says.
+    bool one = is_whole(type) || is_lost(type);
+    if (!one && same_references(ref0 + at, w4_) && same_references(ref1 + at, w4_)) {
+      choose(at);
+      one = x == nullptr || (same_vectors(x + at, w4_) && same_vectors(x + cells_ + at, w4_));
+    }
+    if (one) {
+      uint64_t word = word_of(0, 0, kSourceBroken);
+      if (is_lost(type)) {
+        out_.broken = true;
+      } else {
+        choose(at);
+        word = source;
+        if (x != nullptr) {
+          const uint32_t v =
+              static_cast<uint16_t>(x[at]) | uint32_t{static_cast<uint16_t>(x[cells_ + at])} << 16;
+          word |= v;
+          magnitudes |= magnitude(v);
+        }
+      }
+      const uint64_t four[4] = {word, word, word, word};
+      for (size_t r = 0; r < 4; ++r) put(four, out + r * w4_);
+      whole[mb] = 1;
+      continue;
+    }
+    uint64_t words[16];
+    for (size_t q = 0; q < 4; ++q) {
+      const size_t corner = at + q / 2 * 2 * w4_ + q % 2 * 2;
+      choose(corner);
+      for (size_t r = 0; r < 2; ++r) {
+        uint64_t* const to = words + q / 2 * 8 + q % 2 * 2 + 4 * r;
+        uint32_t vx = 0;
+        uint32_t vy = 0;  // of two blocks
+        if (x != nullptr) {
+          std::memcpy(&vx, x + corner + r * w4_, 4);
+          std::memcpy(&vy, x + cells_ + corner + r * w4_, 4);
+          magnitudes |= magnitude(vx) | magnitude(vy);
+        }
+        to[0] = source | (vx & 0xFFFF) | vy << 16;
+        to[1] = source | vx >> 16 | (vy & 0xFFFF0000);
+      }
+    }
+    for (size_t r = 0; r < 4; ++r) put(words + 4 * r, out + r * w4_);
+    whole[mb] = 0;
+  }
+  const uint32_t most = std::max(magnitudes & 0xFFFF, magnitudes >> 16);
+  out_.longest = std::max(out_.longest, most == 0 ? 0 : static_cast<int32_t>(most) + 1);
+}
+
+void Selector::by_rows(int top, int bottom, BlockMotion* blocks) {
+  const size_t first = static_cast<size_t>(top) * w4_;
+  for (int by = top; by < bottom; ++by) {
+    for (size_t bx = 0; bx < w4_;) {
+      const size_t at = static_cast<size_t>(by) * w4_ + bx;
+      kernels::SelectJob job;
+      job.ref0 = view_.ref_picture + at;
+      job.ref1 = job.ref0 + cells_;
+      const Choice& choice = chooser_->of(*job.ref0, *job.ref1);
+      job.source = choice.source;
+      if (choice.list >= 0 && choice.source >= 0) {
+        job.x = view_.mv + static_cast<size_t>(choice.list) * 2 * cells_ + at;
+        job.y = job.x + cells_;
+      }
+      job.count = static_cast<int>(w4_ - bx);
+      job.out = blocks + (at - first);
+      bx += static_cast<size_t>(kernels_.select(job, out_.longest));
+    }
+  }
+  if (view_.mb_type == nullptr) return;
+  const size_t w16 = w4_ / 4;
+  for (size_t mb = first / 16; mb < static_cast<size_t>(bottom) / 4 * w16; ++mb) {
+    if (!is_lost(view_.mb_type[mb])) continue;
+    out_.broken = true;
+    BlockMotion* corner = blocks + mb / w16 * 4 * w4_ - first + mb % w16 * 4;
+    for (size_t y = 0; y < 4; ++y) {
+      std::fill_n(corner + y * w4_, 4, BlockMotion{0, 0, kSourceBroken});
+    }
+  }
+}
+
 SelectedMotion select_motion(const MotionView& view, const MotionProvider& provider, int32_t t,
                              const Geometry& geometry, const AccumulateOptions& options,
                              Fates& fates, bool both, const std::shared_ptr<Scratch>& scratch) {
   SelectedMotion out;
-  const auto w4 = static_cast<size_t>(geometry.w4());
-  const auto h4 = static_cast<size_t>(geometry.h4());
-  const auto w16 = static_cast<size_t>(geometry.w16());
-  const size_t cells = w4 * h4;
-  out.blocks = BlockArray(scratch, cells);
-  if (view.mb_type == nullptr && view.lost) {
-    std::fill_n(out.blocks.data(), cells, BlockMotion{0, 0, kSourceBroken});
-    out.broken = true;
-    if (both) out.others.resize(cells);
-    return out;
-  }
-  const kernels::TraceKernels& kernels =
-      options.kernels != nullptr ? *options.kernels : kernels::trace_best();
-  Chooser chooser(provider, t, options, fates, out);
-  for (size_t by = 0; by < h4; ++by) {
-    for (size_t bx = 0; bx < w4;) {
-      const size_t at = by * w4 + bx;
-      kernels::SelectJob job;
-      job.ref0 = view.ref_picture + at;
-      job.ref1 = job.ref0 + cells;
-      const Choice& choice = chooser.of(*job.ref0, *job.ref1);
-      out.untrusted |= choice.untrusted;
-      out.broken |= choice.source < kernels::kSourceStop;
-      job.source = choice.source;
-      if (choice.list >= 0 && choice.source >= 0) {
-        job.x = view.mv + static_cast<size_t>(choice.list) * 2 * cells + at;
-        job.y = job.x + cells;
-      }
-      job.count = static_cast<int>(w4 - bx);
-      job.out = out.blocks.data() + at;
-      bx += static_cast<size_t>(kernels.select(job, out.longest));
+  out.blocks =
+      BlockArray(scratch, static_cast<size_t>(geometry.w4()) * static_cast<size_t>(geometry.h4()));
+  Selector selector(view, provider, t, geometry, options, fates, out);
+  std::vector<uint8_t> whole(static_cast<size_t>(geometry.w16() * geometry.h16()));
+  selector.rows(0, geometry.h4(), out.blocks.data(), whole.data());
+  if (both) {
+    if (view.mb_type == nullptr && view.lost) {
+      out.others.resize(out.blocks.size());
+    } else {
+      select_others(view, geometry, selector.chooser(), out);
     }
   }
-  if (view.mb_type != nullptr) {
-    const uint8_t* const stop = view.mb_type + w16 * static_cast<size_t>(geometry.h16());
-    const auto next = [stop](const uint8_t* from) {
-      return static_cast<const uint8_t*>(
-          std::memchr(from, static_cast<int>(MbType::kLost), static_cast<size_t>(stop - from)));
-    };
-    for (const uint8_t* at = next(view.mb_type); at != nullptr; at = next(at + 1)) {
-      const auto mb = static_cast<size_t>(at - view.mb_type);
-      out.broken = true;
-      for (size_t y = 0; y < 4; ++y) {
-        std::fill_n(out.blocks.data() + (mb / w16 * 4 + y) * w4 + mb % w16 * 4, 4,
-                    BlockMotion{0, 0, kSourceBroken});
-      }
-    }
-  }
-  if (both) select_others(view, geometry, chooser, out);
   return out;
 }
 

@@ -23,11 +23,40 @@ struct SelectedMotion {
   std::vector<kernels::BlockMotion> others;
   std::vector<SelectedSource> sources;
   bool untrusted = false;  // some block uses a reference that the backend does not know
-  int32_t longest = 0;     // largest component of a vector, absolute
+  int32_t longest = 0;     // largest component of a vector, absolute, or somewhat more
   bool broken = false;     // some block does not lead anywhere: kSourceBroken or kSourceCut
 };
 
-// `both` fills `others`, and a bi-predicted block with one broken reference is broken.
+class Chooser;
+
+// Selects row by row: what it meets is added to `out`, whose blocks and others it leaves alone.
+class Selector {
+ public:
+  Selector(const MotionView& view, const MotionProvider& provider, int32_t t,
+           const Geometry& geometry, const AccumulateOptions& options, Fates& fates,
+           SelectedMotion& out);
+  ~Selector();
+  Selector(const Selector&) = delete;
+  Selector& operator=(const Selector&) = delete;
+
+  // Rows [top, bottom) of blocks, multiples of 4. Sets one of `whole` per macroblock to 1 where all
+  // its blocks have the same motion, 0 where not; returns false where it cannot tell.
+  bool rows(int top, int bottom, kernels::BlockMotion* blocks, uint8_t* whole);
+  Chooser& chooser() { return *chooser_; }
+
+ private:
+  void by_macroblocks(int mb_y, kernels::BlockMotion* blocks, uint8_t* whole);
+  void by_rows(int top, int bottom, kernels::BlockMotion* blocks);
+
+  const MotionView view_;
+  const size_t w4_, cells_;
+  const kernels::TraceKernels& kernels_;
+  std::unique_ptr<Chooser> chooser_;
+  SelectedMotion& out_;
+};
+
+// A whole picture. `both` fills `others`, and a bi-predicted block with one broken reference is
+// broken.
 SelectedMotion select_motion(const MotionView& view, const MotionProvider& provider, int32_t t,
                              const Geometry& geometry, const AccumulateOptions& options,
                              Fates& fates, bool both, const std::shared_ptr<Scratch>& scratch);

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,8 +35,9 @@ py::object wrap(const BufferPtr& buffer, std::vector<py::ssize_t> shape) {
                         keep_alive(buffer));
 }
 
-// Refuses a result that would not fit, before anything is allocated.
-void check_bytes(const Geometry& g, const AccumulateOptions& o, int64_t max_bytes) {
+// Refuses a result that would not fit, before anything is allocated. What the work may hold beside
+// it, motion and residuals of the chain, has to do with the rest: what does not fit is read again.
+void check_bytes(const Geometry& g, AccumulateOptions& o, int64_t max_bytes) {
   const double cells = static_cast<double>(g.coded_width) * g.coded_height / (o.grid * o.grid);
   double bytes = cells * 9;
   if (o.count_hops) bytes += cells * 2;
@@ -46,7 +48,12 @@ void check_bytes(const Geometry& g, const AccumulateOptions& o, int64_t max_byte
   constexpr double kSmall = 16 << 20;  // never compared with the free memory
   if (bytes <= kSmall && max_bytes == 0) return;
   const auto most = static_cast<double>(max_bytes > 0 ? max_bytes : free_memory() / 2);
-  if (bytes <= most) return;
+  if (bytes <= most) {
+    const auto rest = static_cast<int64_t>(most - bytes) / 2;
+    o.motion_budget = std::min(o.motion_budget, rest);
+    o.residual_budget = std::min(o.residual_budget, rest);
+    return;
+  }
   throw Error(ErrorKind::kMemory,
               "accumulating " + std::to_string(o.frames.size()) + " frames takes " +
                   std::to_string(static_cast<int64_t>(bytes / 1e6)) +
@@ -183,7 +190,7 @@ void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use
 py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
                            const py::dict& options,
                            const std::shared_ptr<AccumulateResult>& memory) {
-  const AccumulateOptions parsed = accumulate_options(options);
+  AccumulateOptions parsed = accumulate_options(options);
   auto result = std::make_shared<AccumulateResult>();
   with_arrays(size, planes, [&](ArrayProvider& provider) {
     if (memory == nullptr) check_bytes(provider.geometry(0), parsed, 0);
@@ -205,7 +212,7 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
                            const std::shared_ptr<AccumulateResult>& memory) {
   VideoReader& reader = handle.get();
   const VideoReader::Use use(reader);
-  const AccumulateOptions parsed = accumulate_options(options);
+  AccumulateOptions parsed = accumulate_options(options);
   auto result = std::make_shared<AccumulateResult>();
   int32_t segment = 0;
   {
@@ -322,6 +329,7 @@ AccumulateOptions accumulate_options(const py::dict& options) {
   o.per_frame = value_of<bool>(options, "per_frame", false);
   o.count_hops = value_of<bool>(options, "count_hops", false);
   o.coviar = value_of<bool>(options, "coviar", false);
+  o.motion_budget = value_of<int64_t>(options, "motion_budget", o.motion_budget);
   o.residual_budget = value_of<int64_t>(options, "residual_budget", o.residual_budget);
   const auto build = value_of<std::string>(options, "build", "");
   if (!build.empty()) o.kernels = &trace_build(build);

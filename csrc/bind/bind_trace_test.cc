@@ -76,7 +76,16 @@ int64_t trace_kernel(const std::string& build, const std::string& kind, int widt
   kernels::TraceJob trace;
   trace.width = width;
   trace.height = height;
-  get(job, "blocks", luma / 16, trace.blocks);
+  if (job.contains("bottom")) {
+    trace.top = py::cast<int>(job["top"]);
+    trace.bottom = py::cast<int>(job["bottom"]);
+  }
+  if (trace.top < 0 || trace.end_row() > height / 4 || trace.top > trace.end_row()) {
+    throw Error(ErrorKind::kInvalidArgument, "no such rows");
+  }
+  const auto rows = static_cast<size_t>(trace.end_row() - trace.top);
+  get(job, "blocks", rows * static_cast<size_t>(width / 4), trace.blocks);
+  get(job, "whole", rows / 4 * static_cast<size_t>(width / 16), trace.whole);
   trace.sources = list.data();
   trace.here = py::cast<int32_t>(job["here"]);
   get(job, "residual_y", luma, trace.residual_y);

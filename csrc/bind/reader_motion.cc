@@ -16,6 +16,7 @@ constexpr size_t kChunkBytes = size_t{32} << 20;
 
 ReaderMotion::ReaderMotion(VideoReader& reader) : reader_(reader), index_(reader.index()) {
   native_ = std::string(reader.backend_of(Plane::kMv)) == "native";
+  types_tell_ = native_ && reader.info().codec == "h264";
   const auto count = static_cast<int64_t>(index_.pictures.size());
   if (index_.size() == count) return;
   std::vector<int32_t> order(index_.pictures.size());
@@ -75,6 +76,7 @@ void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, con
       view.mv = static_cast<const int16_t*>(plane(Plane::kMv));
       view.ref_picture = static_cast<const int32_t*>(plane(Plane::kRefPicture));
       view.mb_type = static_cast<const uint8_t*>(plane(Plane::kMbType));
+      view.types_tell = types_tell_;
       view.lost = clip.lost[i] != 0;
       view.residual_y = static_cast<const int16_t*>(plane(Plane::kResidualY));
       view.residual_uv = static_cast<const int16_t*>(plane(Plane::kResidualUv));

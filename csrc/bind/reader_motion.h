@@ -23,6 +23,7 @@ class ReaderMotion : public MotionProvider {
   VideoReader& reader_;
   const FrameIndex& index_;
   bool native_ = false;
+  bool types_tell_ = false;
   std::vector<int32_t> rank_;  // in output order, by decode number; empty = all are presented
 };
 

@@ -51,7 +51,8 @@ struct Map {
   int16_t* residual_v = nullptr;
   uint8_t* mask_uv = nullptr;  // Mask on the chroma grid, whose traces differ from luma's
   // grid=4: x, y, mask and end of a cell in one word (PackedCell), which is what `blocks` traces
-  // through; the planes x, y, end, mask may then be null.
+  // through; the planes x, y, end, mask may then be null. Of a map that is written it may be null
+  // where the planes are not: then no later picture can look at the map.
   uint64_t* packed = nullptr;
 };
 
@@ -71,10 +72,17 @@ struct Source {
   int32_t reach = 1 << 16;  // no displacement is larger than this
 };
 
+// A picture, or some rows of it.
 struct TraceJob {
-  int width = 0;                        // coded luma samples, multiple of 16
-  int height = 0;                       // coded luma samples, multiple of 16
-  const BlockMotion* blocks = nullptr;  // (height / 4) x (width / 4)
+  int width = 0;   // coded luma samples, multiple of 16
+  int height = 0;  // coded luma samples, multiple of 16
+  // Rows of 4x4 blocks [top, bottom) are traced, multiples of 4; bottom 0 = to the last.
+  int top = 0;
+  int bottom = 0;
+  const BlockMotion* blocks = nullptr;  // (bottom - top) x (width / 4)
+  // One per macroblock of these rows: 1 where all its blocks have the same motion. Null = not
+  // known.
+  const uint8_t* whole = nullptr;
   const Source* sources = nullptr;
   int32_t here = 0;  // what `end` says of traces that end in this picture
   // What was added to the prediction in this picture, coded size; null = not carried.
@@ -82,6 +90,8 @@ struct TraceJob {
   const int16_t* residual_u = nullptr;
   const int16_t* residual_v = nullptr;
   Map out;
+
+  int end_row() const { return bottom > 0 ? bottom : height / 4; }
 };
 
 // Blocks of a row that may share one selected predictor.

@@ -25,8 +25,8 @@ int select_run(const SelectJob& job, int32_t& longest) {
 
 int64_t trace_pixels(const TraceJob& job) {
   int64_t clipped = 0;
-  for (int y = 0; y < job.height; ++y) {
-    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 4) * (job.width / 4);
+  for (int y = 4 * job.top; y < 4 * job.end_row(); ++y) {
+    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 4 - job.top) * (job.width / 4);
     for (int x = 0; x < job.width; ++x) {
       store_cell(job.out, cell_index(x, y, job.width), luma_cell(job, row[x / 4], x, y, clipped));
     }
@@ -37,9 +37,9 @@ int64_t trace_pixels(const TraceJob& job) {
 int64_t trace_chroma(const TraceJob& job) {
   int64_t clipped = 0;
   const int width = job.width / 2;
-  for (int y = 0; y < job.height / 2; ++y) {
+  for (int y = 2 * job.top; y < 2 * job.end_row(); ++y) {
     // A 4x4 luma block is 2x2 chroma samples.
-    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 2) * (job.width / 4);
+    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 2 - job.top) * (job.width / 4);
     for (int x = 0; x < width; ++x) {
       store_cell(job.out, cell_index(x, y, width), chroma_cell(job, row[x / 2], x, y, clipped));
     }
@@ -50,10 +50,10 @@ int64_t trace_chroma(const TraceJob& job) {
 int64_t trace_blocks(const TraceJob& job) {
   int64_t clipped = 0;
   const int width = job.width / 4;
-  for (int y = 0; y < job.height / 4; ++y) {
+  for (int y = job.top; y < job.end_row(); ++y) {
+    const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y - job.top) * width;
     for (int x = 0; x < width; ++x) {
-      const size_t at = cell_index(x, y, width);
-      store_cell(job.out, at, block_cell(job, job.blocks[at], x, y, clipped));
+      store_cell(job.out, cell_index(x, y, width), block_cell(job, row[x], x, y, clipped));
     }
   }
   return clipped;

@@ -175,6 +175,43 @@ def test_residual_beyond_the_budget() -> None:
     np.testing.assert_array_equal(got["residual"], want["residual"])
 
 
+def test_motion_beyond_the_budget() -> None:
+    """What is not held is read again: the same maps, whatever of the chain is asked for."""
+    for seed in range(4):
+        rng = np.random.default_rng(20 + seed)
+        pictures = random_stream(rng, count=14, crop=CROPS[1])
+        frames = shown(pictures)
+        for asked in (frames, frames[-3:], frames[::-2]):
+            for options in ({"residual": "coded"}, {"grid": 4}):
+                want = run(pictures, CROPS[1], frames=asked, **options)
+                for budget in (0, 3000):
+                    got = run(
+                        pictures, CROPS[1], frames=asked, motion_budget=budget,
+                        residual_budget=budget, **options,
+                    )  # fmt: skip
+                    assert got["stats"]["pictures_read"] == want["stats"]["pictures_read"]
+                    for key in MAPS:
+                        np.testing.assert_array_equal(got[key], want[key], key)
+
+
+@pytest.mark.parametrize("build", _core.trace_builds())
+def test_words_of_old_maps_are_made_again(build: str) -> None:
+    """grid=4 keeps the words of the last few maps only; a reference may be older than these."""
+    rng = np.random.default_rng(12)
+    pictures = random_stream(
+        rng, count=45, size=(16, 32), b_pictures=False, hidden=False, damage=False,
+        second_intra=False,
+    )  # fmt: skip
+    for n, p in enumerate(pictures[1:], 1):  # some blocks look far back, some at a B-like picture
+        p.is_reference = n % 5 != 2
+        p.refpic[0][p.refpic[0] >= 0] = rng.integers(0, n, (p.refpic[0] >= 0).sum())
+    literal = Literal(pictures, CROPS[0], Settings())
+    frames = shown(pictures)
+    got = run(pictures, CROPS[0], 4, frames=frames, build=build)
+    for row, frame in enumerate(frames):
+        compare(got, row, literal.frame(frame, grid=4), MAPS)
+
+
 def test_untrusted_reference_is_refused() -> None:
     rng = np.random.default_rng(8)
     pictures = random_stream(rng, count=6, b_pictures=False, hidden=False, second_intra=False)

@@ -92,8 +92,8 @@ class Case:
         self.out = {**(LUMA if planes_too else {}), **{name: MORE[name] for name in more}}
         if kind == "chroma":
             self.out = dict(CHROMA)
-        if kind == "blocks":
-            self.out["packed"] = "<u8"
+        if kind == "blocks" and not (planes_too and rng.random() < 0.4):
+            self.out["packed"] = "<u8"  # else no later picture looks at the words
         self.sources: list[dict[str, Any]] = []
         for _ in range(int(rng.integers(1, 5))):
             void, reach = bool(rng.random() < 0.4), int(rng.choice([50, 3000, 32767, 65536]))
@@ -109,11 +109,19 @@ class Case:
                 if kind == "blocks":
                     planes["packed"] = pack(planes)
                 source.update({name: planes[name] for name in self.out if name in planes})
+                if kind == "blocks":
+                    source["packed"] = planes["packed"]
             self.sources.append(source)
-        self.job: dict[str, Any] = {
-            "blocks": random_blocks(rng, width // 4, height // 4, len(self.sources)).reshape(-1),
-            "here": int(rng.integers(-40, 1 << 20)),
-        }
+        blocks = random_blocks(rng, width // 4, height // 4, len(self.sources))
+        self.job: dict[str, Any] = {"here": int(rng.integers(-40, 1 << 20))}
+        if rng.random() < 0.5:  # some rows of the picture
+            top, bottom = sorted(4 * rng.choice(height // 16 + 1, 2, replace=False))
+            blocks = blocks[top:bottom]
+            self.job.update(top=int(top), bottom=int(bottom))
+        if rng.random() < 0.5:
+            macroblocks = blocks.reshape(-1, 4, width // 16, 4).swapaxes(1, 2).reshape(-1, 16)
+            self.job["whole"] = (macroblocks == macroblocks[:, :1]).all(1).astype("u1")
+        self.job["blocks"] = blocks.reshape(-1)
         for name in ("residual_y", "residual_u", "residual_v"):
             if name in self.out:
                 self.job[name] = rng.integers(-32768, 32768, self.cells).astype("<i2")
@@ -153,7 +161,7 @@ def test_same_bytes_and_none_beside_them(build: str, kind: str) -> None:
                 assert count == total, f"clipped sums, size {size}, seed {seed}"
                 for name, plane in want.items():
                     np.testing.assert_array_equal(got[name], plane, f"{name} {size} seed {seed}")
-    assert clipped > 50
+    assert clipped > 10
 
 
 @pytest.mark.parametrize("build", BUILDS[1:])

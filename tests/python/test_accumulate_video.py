@@ -16,6 +16,12 @@ from literal_accumulate import MISSING, UNUSED, Literal, Picture, Settings
 X264 = ["-c:v", "libx264", "-preset", "medium", "-pix_fmt", "yuv420p"]
 
 
+def long_clip(encode: Any) -> Path:
+    """The same whichever test asks for it first."""
+    result: Path = encode("acc_long.mp4", *X264, "-bf", "0", "-g", "30", frames=20)
+    return result
+
+
 def decode_order(path: Path) -> list[int]:
     """Presentation indices in decode order, by PyAV: packets sorted by their timestamps."""
     with av.open(str(path)) as container:
@@ -133,7 +139,7 @@ def test_shared_clip(data_dir: Path) -> None:
 
 def test_clip_needs_its_chain(encode: Any) -> None:
     """What lies outside the clip is mask 2; what lies inside is as in the video."""
-    path = encode("acc_long.mp4", *X264, "-bf", "0", "-g", "30", frames=20)
+    path = long_clip(encode)
     with VideoReader(path, planes=("mv", "ref")) as video:
         clip = video[4:12]
         inside = accumulate(clip, [11], anchors=[6])
@@ -147,7 +153,7 @@ def test_clip_needs_its_chain(encode: Any) -> None:
 
 
 def test_slices_of_clips_keep_the_coded_residual(encode: Any) -> None:
-    path = encode("acc_1.mp4")
+    path = encode("acc_slices.mp4", *X264, source="mandelbrot=size=70x50:rate=25", frames=14)
     with VideoReader(path, planes=("mv", "ref", "residual_y", "residual_uv")) as video:
         clip = video[0:12]
         want = accumulate(clip, [6], residual="coded")
@@ -255,7 +261,7 @@ def test_b_vops_are_refused(encode: Any) -> None:
 
 
 def test_h264_by_libavcodec_is_refused(encode: Any) -> None:
-    path = encode("acc_long.mp4")
+    path = long_clip(encode)
     with VideoReader(path, planes=("mv",), backend="libav") as video:
         with pytest.raises(cvdecode.PlaneUnavailable, match="native"):
             accumulate(video, [5])
@@ -277,7 +283,7 @@ def test_two_segments(encode: Any, tmp_path: Path) -> None:
 
 
 def test_arguments(encode: Any) -> None:
-    path = encode("acc_long.mp4")
+    path = long_clip(encode)
     with VideoReader(path, planes=("mv", "ref")) as video:
         whole_video = accumulate(video)
         assert len(whole_video) == 20
@@ -318,7 +324,7 @@ def test_arguments(encode: Any) -> None:
 
 
 def test_memory_is_refused_before_it_is_taken(encode: Any) -> None:
-    path = encode("acc_long.mp4")
+    path = long_clip(encode)
     with VideoReader(path, planes=("mv",), max_bytes=1_000_000) as video:
         with pytest.raises(MemoryError, match="max_bytes"):
             accumulate(video, list(range(20)))
@@ -327,7 +333,7 @@ def test_memory_is_refused_before_it_is_taken(encode: Any) -> None:
 
 def test_results_own_their_memory(encode: Any) -> None:
     torch = pytest.importorskip("torch")
-    path = encode("acc_long.mp4")
+    path = long_clip(encode)
     before = cvdecode.live_buffers()
     with VideoReader(path, planes=("mv",)) as video:
         acc = accumulate(video, [3, 4], residual="recon_diff")
@@ -346,7 +352,7 @@ def test_results_own_their_memory(encode: Any) -> None:
 
 def test_memory_is_used_again(encode: Any) -> None:
     """out= gives the same values in the same place, and grows where it must."""
-    path = encode("acc_long.mp4")
+    path = long_clip(encode)
     with VideoReader(path, planes=("mv", "ref")) as video:
         for options in ({}, {"grid": 4}, {"residual": "recon_diff"}, {"return_hops": True}):
             want = accumulate(video, [4, 7, 3], **options)

@@ -1,0 +1,42 @@
+// The builds of the trace that this CPU runs.
+#include "kernels/trace_builds.h"
+
+#include <hwy/targets.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/trace.h"
+
+namespace cvdecode::kernels {
+namespace {
+
+TraceKernels chosen(const std::string& name) {
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  return {chosen_select(), chosen_pixels(), chosen_chroma(), chosen_blocks(), name};
+}
+
+}  // namespace
+
+const TraceKernels& trace_best() {
+  static const TraceKernels kTable = chosen("simd");
+  return kTable;
+}
+
+const std::vector<TraceKernels>& trace_targets() {
+  static const std::vector<TraceKernels> kTables = [] {
+    trace_best();  // before the targets are narrowed down
+    std::vector<TraceKernels> tables;
+    for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
+      const int64_t target = left & -left;
+      hwy::SetSupportedTargetsForTest(target);
+      tables.push_back(chosen(hwy::TargetName(target)));
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    return tables;
+  }();
+  return kTables;
+}
+
+}  // namespace cvdecode::kernels
