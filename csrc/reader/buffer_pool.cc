@@ -5,7 +5,7 @@
 
 namespace cvdecode {
 
-BufferPtr BufferPool::take(size_t bytes) {
+BufferPtr BufferPool::take(size_t bytes, bool zeroed) {
   for (const BufferPtr& buffer : kept_) {
     // use_count() is exact here: references are only dropped under the interpreter lock, by the
     // arrays' owners, or by the thread that calls.
@@ -14,7 +14,7 @@ BufferPtr BufferPool::take(size_t bytes) {
       return buffer;
     }
   }
-  auto buffer = std::make_shared<Buffer>(bytes, true);
+  auto buffer = std::make_shared<Buffer>(bytes, zeroed);
   // A full pool forgets its oldest buffer, which lives on with whoever holds it.
   if (kept_.size() == kMostKept) kept_.erase(kept_.begin());
   kept_.push_back(buffer);

@@ -12,8 +12,8 @@ namespace cvdecode {
 class BufferPool {
  public:
   // A buffer of at least `bytes` (and at most twice as many) that only the pool refers to, or a
-  // new one. Contents are undefined when reused.
-  BufferPtr take(size_t bytes);
+  // new one, zero if wanted. Contents are undefined when reused.
+  BufferPtr take(size_t bytes, bool zeroed);
 
  private:
   static constexpr size_t kMostKept = 32;  // two generations of every plane, and some

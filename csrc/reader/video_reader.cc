@@ -63,8 +63,11 @@ void prepare(Clip& clip, const Geometry& geometry, int64_t frames, PlaneMask pla
       buffer->forget();  // the caller's arrays: anything may have been written
       continue;
     }
-    buffer = pool != nullptr ? pool->take(bytes) : std::make_shared<Buffer>(bytes, true);
-    if (plane != Plane::kResidualY && plane != Plane::kResidualUv) buffer->forget();
+    const bool residual = plane == Plane::kResidualY || plane == Plane::kResidualUv;
+    // What the pool gives may hold anything, so zeroing a new buffer pays only where zero blocks
+    // are not written.
+    buffer = pool != nullptr ? pool->take(bytes, residual) : std::make_shared<Buffer>(bytes, true);
+    if (!residual) buffer->forget();
   }
 }
 
