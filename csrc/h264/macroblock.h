@@ -43,6 +43,7 @@ struct SliceSyntax {
   std::vector<Mvd> mvd;
   int first_mb = 0;
   int mb_count = 0;         // macroblocks decoded, skipped ones included
+  int residual_lost = 0;    // macroblocks whose coefficients are out of range: residual 0
   bool damaged = false;     // stopped before its end; the macroblocks of the slice are lost
   const char* damage = "";  // which syntax element failed
 };

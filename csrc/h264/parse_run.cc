@@ -445,6 +445,7 @@ std::string ParseRun::describe_damage(const Job& job, int* slices_lost) const {
   const auto add = [&](const std::string& s) { text += (text.empty() ? "" : "; ") + s; };
   int covered = 0;
   int last_good = 0;
+  int residual_lost = 0;
   for (const SliceSyntax& s : syntax.slices) {
     if (s.damaged) {
       ++*slices_lost;
@@ -454,6 +455,7 @@ std::string ParseRun::describe_damage(const Job& job, int* slices_lost) const {
     } else {
       covered += s.mb_count;
       last_good = s.first_mb + s.mb_count;
+      residual_lost += job.replay ? 0 : s.residual_lost;  // of an earlier read that asked for it
     }
   }
   if (*slices_lost > 4) add(std::to_string(*slices_lost) + " slices lost in all");
@@ -461,6 +463,9 @@ std::string ParseRun::describe_damage(const Job& job, int* slices_lost) const {
   if (covered < all && *slices_lost == 0) {
     add(std::to_string(all - covered) + " macroblocks in no slice" +
         (last_good < all ? ", the last at the end" : ""));
+  }
+  if (residual_lost > 0) {
+    add(std::to_string(residual_lost) + " macroblocks without residual: coefficients out of range");
   }
   if (job.parsed->lost_blocks > 0) {
     add(std::to_string(job.parsed->lost_blocks) +

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "h264/slice_decoder.h"
+
 namespace cvdecode::h264 {
 namespace {
 
@@ -53,7 +55,7 @@ uint32_t* written_blocks(Clip& clip, int64_t row, bool y, bool uv) {
                      (partner == nullptr || partner->note.partner == main.id());
   if (!known) main.note.words.clear();
   if (main.note.words.size() < words) {
-    main.note.words.resize(words, zero ? 0 : 0xffffffffu);
+    main.note.words.resize(words, zero ? 0 : kResidualUnknown);
   }
   main.note.zero = false;
   main.note.shape = shape;

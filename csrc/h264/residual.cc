@@ -60,21 +60,27 @@ bool accumulate(int16_t* block, ptrdiff_t stride, int size, int pred_mode) {
 
 LevelScale::LevelScale(const Pps& pps) {
   for (size_t list = 0; list < 6; ++list) {
-    for (size_t qp = 0; qp < kQpCount; ++qp) {
+    auto& scale = scale4x4[list];
+    for (size_t qp = 0; qp < 6; ++qp) {
       for (size_t k = 0; k < 16; ++k) {
-        const int norm =
-            kNormAdjust4x4[qp % 6][norm_class4x4(kZigzag4x4[k] / 4, kZigzag4x4[k] % 4)];
-        scale4x4[list][qp][k] = (pps.ScalingList4x4[list][k] * norm) << (qp / 6);
+        const size_t place = norm_class4x4(kZigzag4x4[k] / 4, kZigzag4x4[k] % 4);
+        scale[qp][k] = pps.ScalingList4x4[list][k] * kNormAdjust4x4[qp][place];
       }
+    }
+    for (size_t qp = 6; qp < kQpCount; ++qp) {
+      for (size_t k = 0; k < 16; ++k) scale[qp][k] = scale[qp - 6][k] * 2;
     }
   }
   for (size_t list = 0; list < 2; ++list) {
-    for (size_t qp = 0; qp < kQpCount; ++qp) {
+    auto& scale = scale8x8[list];
+    for (size_t qp = 0; qp < 6; ++qp) {
       for (size_t k = 0; k < 64; ++k) {
-        const int norm =
-            kNormAdjust8x8[qp % 6][norm_class8x8(kZigzag8x8[k] / 8, kZigzag8x8[k] % 8)];
-        scale8x8[list][qp][k] = (pps.ScalingList8x8[list][k] * norm) << (qp / 6);
+        const size_t place = norm_class8x8(kZigzag8x8[k] / 8, kZigzag8x8[k] % 8);
+        scale[qp][k] = pps.ScalingList8x8[list][k] * kNormAdjust8x8[qp][place];
       }
+    }
+    for (size_t qp = 6; qp < kQpCount; ++qp) {
+      for (size_t k = 0; k < 64; ++k) scale[qp][k] = scale[qp - 6][k] * 2;
     }
   }
 }
@@ -83,6 +89,8 @@ void ResidualWriter::start_clearing(const ResidualTarget& target) {
   target_ = target;
   address_ = 0;  // of the last slice, perhaps of a larger picture: abandon_macroblock() looks there
   mask_ = 0;
+  lost_ = false;
+  macroblocks_lost_ = 0;
   y_ = nullptr;
   uv_ = {nullptr, nullptr};
   clearable_ = (target.y != nullptr ? ResidualMask{0xffff} : 0) |
@@ -283,18 +291,58 @@ void ResidualWriter::put_pcm(const uint8_t* samples) {
   mask_ |= ResidualMask{0xff0000};
 }
 
+void ResidualWriter::clear_lost() {
+  clear(mask_);
+  mask_ = 0;
+  lost_ = false;
+  ++macroblocks_lost_;
+}
+
+void ResidualWriter::clear_row(int address, int mb_x, int mb_y, int count) {
+  // Rows of samples that fill the stride are one piece.
+  const auto clear_samples = [](int16_t* at, ptrdiff_t stride, int width, int height) {
+    if (width == stride) {
+      width *= height;
+      height = 1;
+    }
+    for (int row = 0; row < height; ++row) {
+      std::memset(at + row * stride, 0, static_cast<size_t>(width) * sizeof(int16_t));
+    }
+  };
+  if (target_.y != nullptr) {
+    clear_samples(target_.y + mb_y * 16 * target_.y_stride + mb_x * 16, target_.y_stride,
+                  count * 16, 16);
+  }
+  if (target_.u != nullptr) {
+    const ptrdiff_t at = mb_y * 8 * target_.uv_stride + mb_x * 8;
+    clear_samples(target_.u + at, target_.uv_stride, count * 8, 8);
+    clear_samples(target_.v + at, target_.uv_stride, count * 8, 8);
+  }
+  std::fill_n(target_.written + address, count, ResidualMask{0});
+}
+
 void ResidualWriter::clear(ResidualMask blocks) {
   if (y_ != nullptr) {
+    if ((blocks & 0xffff) == 0xffff) {
+      for (int row = 0; row < 16; ++row) std::memset(y_ + row * target_.y_stride, 0, 32);
+      blocks &= ~ResidualMask{0xffff};
+    }
     for (ResidualMask m = blocks & 0xffff; m != 0; m &= m - 1) {
       const int b = std::countr_zero(m);
       fill4x4(0, y_ + b / 4 * 4 * target_.y_stride + b % 4 * 4, target_.y_stride);
     }
   }
   if (uv_[0] == nullptr) return;
-  for (ResidualMask m = blocks >> 16 & 0xff; m != 0; m &= m - 1) {
-    const int b = std::countr_zero(m);
-    int16_t* plane = uv_[static_cast<size_t>(b / 4)];
-    fill4x4(0, plane + b % 4 / 2 * 4 * target_.uv_stride + b % 2 * 4, target_.uv_stride);
+  for (size_t p = 0; p < 2; ++p) {
+    ResidualMask m = blocks >> (16 + 4 * p) & 15;
+    if (m == 15) {
+      for (int row = 0; row < 8; ++row) std::memset(uv_[p] + row * target_.uv_stride, 0, 16);
+      continue;
+    }
+    for (; m != 0; m &= m - 1) {
+      const int b = std::countr_zero(m);
+      fill4x4(0, uv_[p] + b / 2 * 4 * target_.uv_stride + b % 2 * 4, target_.uv_stride);
+    }
   }
 }
 

@@ -75,6 +75,12 @@ class ResidualWriter {
   // For clearing only: start_macroblock() and finish_macroblock() then set macroblocks to zero.
   void start_clearing(const ResidualTarget& target);
 
+  // Before the macroblocks [mb_x, mb_x + count) of row mb_y, of which `address` is the first. Where
+  // nobody knows what the memory holds it is cleared all at once, while it is about to be used.
+  void start_row(int address, int mb_x, int mb_y, int count) {
+    if (target_.written == nullptr || target_.written[address] != kResidualUnknown) return;
+    clear_row(address, mb_x, mb_y, count);
+  }
   void start_macroblock(int address, int mb_x, int mb_y) {
     address_ = address;
     y_ = target_.y == nullptr ? nullptr : target_.y + mb_y * 16 * target_.y_stride + mb_x * 16;
@@ -120,28 +126,41 @@ class ResidualWriter {
   // I_PCM: the samples are the residual. samples: 256 luma, then 64 Cb and 64 Cr.
   void put_pcm(const uint8_t* samples);
 
+  // A level outside the ranges of 8.5: finish_macroblock() sets the macroblock to zero.
+  void lose_macroblock() { lost_ = true; }
+  // Macroblocks of this slice that went that way.
+  int macroblocks_lost() const { return macroblocks_lost_; }
+
   // Clears what an earlier picture left in blocks that were not coded now.
   void finish_macroblock() {
+    if (lost_) [[unlikely]]
+      clear_lost();
     if (target_.written == nullptr) return;
     const ResidualMask stale = target_.written[address_] & ~mask_;
     if (stale != 0) clear(stale);
-    target_.written[address_] = mask_ | (stale & ~clearable_);
+    target_.written[address_] = mask_ | (stale & ~clearable_ & kResidualAll);
   }
 
   // Damage in the middle of a macroblock: what was written is to be cleared like old contents.
   void abandon_macroblock() {
-    if (target_.written != nullptr) target_.written[address_] |= mask_;
+    // Nothing written: address_ may be another slice's, on which another thread may be at work.
+    if (mask_ != 0 && target_.written != nullptr) target_.written[address_] |= mask_;
+    lost_ = false;
     coefficients_.fill(0);
   }
 
  private:
   void clear(ResidualMask blocks);
+  void clear_lost();
+  void clear_row(int address, int mb_x, int mb_y, int count);
   bool put4x4(int64_t sum, int16_t* out, ptrdiff_t stride);
 
   ResidualTarget target_;
   ResidualMask clearable_ = 0;  // bits of the planes that are there
   ResidualMask mask_ = 0;       // blocks written in this macroblock
   int address_ = 0;
+  bool lost_ = false;
+  int macroblocks_lost_ = 0;
   int16_t* y_ = nullptr;
   std::array<int16_t*, 2> uv_{};
   const int32_t* scale_y_ = nullptr;

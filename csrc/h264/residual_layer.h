@@ -220,8 +220,11 @@ class ResidualLayer {
     return scan;
   }();
 
-  static void check(bool in_range) {
-    if (!in_range) damage("coefficient out of range");
+  // The syntax is sound all the same, and whoever does not ask for the residual does not see it: no
+  // reason to lose vectors, which others look at. The macroblock's residual is lost.
+  void check(bool in_range) {
+    if (!in_range) [[unlikely]]
+      writer_->lose_macroblock();
   }
   static void hit_transform(int kind, int64_t sum) {
     const bool checked = sum > (kind == 0 ? kernels::kSafeSum4x4 : kernels::kSafeSum8x8);

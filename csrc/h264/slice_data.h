@@ -27,6 +27,7 @@ class SliceData {
   void parse() {
     const Reader reader = syntax_.start_slice(*job_.header, job_.rbsp);
     start_ = reader.position();
+    if constexpr (kResidual) start_residual_row();
     Cover::hit(Syntax::kCabac, Branch::kSliceType, kType);
     if constexpr (Syntax::kCabac) {
       parse_cabac(reader);
@@ -108,6 +109,7 @@ class SliceData {
       ++job_.mb_y;
       syntax_.start_row();
       layer_.start_row();
+      if constexpr (kResidual) start_residual_row();
     }
     syntax_.start_macroblock(job_.mb_x);
     if constexpr (kResidual) {
@@ -118,6 +120,11 @@ class SliceData {
       const bool above = job_.address - job_.width >= job_.first_mb;
       Cover::hit(Syntax::kCabac, Branch::kNeighbours, (left ? 0 : 1) + (above ? 0 : 2));
     }
+  }
+
+  void start_residual_row() {
+    const int count = std::min(job_.width - job_.mb_x, job_.mb_end - job_.address);
+    job_.residual->start_row(job_.address, job_.mb_x, job_.mb_y, count);
   }
 
   void skip() {

@@ -31,7 +31,7 @@ void check_scope(const SliceHeader& header, const Sps& sps, const Pps& pps) {
 
 // Gives the macroblocks [first_mb, end) back as lost.
 void lose(const SliceJob& job, int end) {
-  for (int address = job.first_mb; address < end; ++address) {
+  for (int address = std::max(job.first_mb, 0); address < end; ++address) {
     const auto at = static_cast<size_t>(address);
     job.picture->macroblocks[at] = Macroblock{};
     if (job.bits != nullptr) job.bits[at] = 0;
@@ -62,6 +62,7 @@ void PictureSyntax::start(const Sps& sps, int slice_count, bool want_intra_modes
     slice.mvd.clear();
     slice.first_mb = 0;
     slice.mb_count = 0;
+    slice.residual_lost = 0;
     slice.damaged = false;
     slice.damage = "";
   }
@@ -93,6 +94,7 @@ void SliceDecoder::decode(const SliceHeader& header, const ParameterSets& sets,
   slice.mvd.clear();
   slice.first_mb = header.first_mb_in_slice;
   slice.mb_count = 0;
+  slice.residual_lost = 0;
   slice.damaged = false;
   slice.damage = "";
 
@@ -143,6 +145,7 @@ void SliceDecoder::decode(const SliceHeader& header, const ParameterSets& sets,
       run_cavlc<NoCoverage>(job, state_->cavlc);
     }
     slice.mb_count = job.address - job.first_mb;
+    if (wants_residual) slice.residual_lost = state_->residual.macroblocks_lost();
   } catch (const SliceDamage& reason) {
     slice.damaged = true;
     slice.damage = reason.element;

@@ -30,11 +30,13 @@ inline constexpr IntraModes kNoIntraModes = {
 // bits 0..15 luma in raster order, 16..19 Cb, 20..23 Cr.
 using ResidualMask = uint32_t;
 inline constexpr ResidualMask kResidualAll = 0xffffff;
+inline constexpr ResidualMask kResidualUnknown = 0xffffffff;  // nobody knows what is there
 
 // The residual planes of one picture at coded size. A null plane is not wanted. Only blocks coded
 // now are stored and only blocks set in `written` are cleared, so `written` belongs to the memory
-// of the planes and must be kept as long as it is reused: all zero for zeroed memory, kResidualAll
-// where the contents are unknown. Needed whenever y, u or v is given. u and v come together.
+// of the planes and must be kept as long as it is reused: all zero for zeroed memory,
+// kResidualUnknown where the contents are unknown. Needed whenever y, u or v is given. u and v come
+// together.
 struct ResidualTarget {
   int16_t* y = nullptr;
   int16_t* u = nullptr;
@@ -73,6 +75,8 @@ struct PictureSyntax {
 //  Intra: pred kPredNone, ref_idx kRefIdxNotUsed.
 //  I_PCM: QPY carries QP_Y,PRED on (7.4.5); the qp plane shows kQpNone there.
 //  first_mvd is set for every macroblock, also where it has no vector differences.
+// Coefficients out of range (8.5.12, 8.5.13) are looked for only where a residual is wanted, and
+// lose the residual of their macroblock, nothing else: SliceSyntax::residual_lost.
 // A damaged slice: its macroblocks from first_mb to where it stopped are kLost again, bits 0,
 // residual cleared, and SliceSyntax says which syntax element failed. Macroblocks that no slice
 // reached are the caller's to clear, see clear_unreached().
