@@ -1,5 +1,6 @@
 // The pair: what the native parser and libavcodec both call clean must be equal (QP of every
 // macroblock, intra or inter, vectors at the first cell of every 8x8).
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -20,10 +21,6 @@ using namespace cvdecode;
 class AccessUnits final : public fuzz::Stream {
  public:
   explicit AccessUnits(std::span<const uint8_t> input) {
-    info_.path = "<fuzz>";
-    info_.codec = "h264";
-    info_.codec_id = AV_CODEC_ID_H264;
-    info_.container = "h264";
     AVCodecParserContext* parser = av_parser_init(AV_CODEC_ID_H264);
     AVCodecContext* codec = avcodec_alloc_context3(nullptr);
     codec->codec_id = AV_CODEC_ID_H264;
@@ -34,25 +31,17 @@ class AccessUnits final : public fuzz::Stream {
           av_parser_parse2(parser, codec, &out, &size, input.data(), static_cast<int>(input.size()),
                            AV_NOPTS_VALUE, AV_NOPTS_VALUE, 0);
       if (used < 0) break;
-      if (size > 0) packets_.emplace_back(out, out + size);
+      if (size > 0) memory_.emplace_back(out, out + size);
       if (input.empty()) break;
       input = input.subspan(static_cast<size_t>(used));
     }
     avcodec_free_context(&codec);
     av_parser_close(parser);
+    packets_.assign(memory_.begin(), memory_.end());
   }
-  int64_t packet_count() const override { return static_cast<int64_t>(packets_.size()); }
-  Packet read_packet(int64_t number) override {
-    Packet packet;
-    packet.data = packets_.at(static_cast<size_t>(number));
-    packet.number = number;
-    return packet;
-  }
-  const StreamInfo& info() const override { return info_; }
 
  private:
-  StreamInfo info_;
-  std::vector<std::vector<uint8_t>> packets_;
+  std::vector<std::vector<uint8_t>> memory_;
 };
 
 // Printed at the end of a run: a pair that never compares proves nothing.
@@ -65,35 +54,20 @@ struct Counters {
   }
 } counters;
 
-struct Rows {
-  std::vector<Clip> clip;  // one frame each, by decode number
-};
-
-Rows read_rows(Backend& backend, const FrameIndex& index, PlaneMask planes) {
-  Rows rows;
-  for (size_t i = 0; i < index.pictures.size(); ++i) {
-    const auto segment = static_cast<size_t>(index.pictures[i].segment);
-    rows.clip.push_back(Clip::allocate(index.segments[segment].geometry, 1, planes));
-    const Request request{static_cast<int32_t>(i), 0};
-    backend.read({&request, 1}, planes, rows.clip.back());
-  }
-  return rows;
-}
-
 void differ(const char* what, size_t picture, int x, int y, int expected, int got) {
   std::fprintf(stderr, "picture %zu macroblock (%d, %d) %s: libavcodec %d, native %d\n", picture, x,
                y, what, expected, got);
   std::abort();
 }
 
-void compare(size_t number, const Clip& libav, const Clip& native) {
+void compare(size_t number, int64_t row, const Clip& libav, const Clip& native) {
   const Geometry& g = libav.geometry;
-  const auto* their_type = libav.row<uint8_t>(Plane::kMbType, 0);
-  const auto* type = native.row<uint8_t>(Plane::kMbType, 0);
-  const auto* their_qp = libav.row<int16_t>(Plane::kQp, 0);
-  const auto* qp = native.row<int16_t>(Plane::kQp, 0);
-  const auto* their_mv = libav.row<int16_t>(Plane::kMv, 0);
-  const auto* mv = native.row<int16_t>(Plane::kMv, 0);
+  const auto* their_type = libav.row<uint8_t>(Plane::kMbType, row);
+  const auto* type = native.row<uint8_t>(Plane::kMbType, row);
+  const auto* their_qp = libav.row<int16_t>(Plane::kQp, row);
+  const auto* qp = native.row<int16_t>(Plane::kQp, row);
+  const auto* their_mv = libav.row<int16_t>(Plane::kMv, row);
+  const auto* mv = native.row<int16_t>(Plane::kMv, row);
   const int64_t cells = int64_t{g.w4()} * g.h4();
   for (int y = 0; y < g.h16(); ++y) {
     for (int x = 0; x < g.w16(); ++x) {
@@ -123,19 +97,24 @@ void run(std::span<const uint8_t> input) {
   const auto libav = make_libav_backend(context);
   constexpr PlaneMask planes =
       mask_of(Plane::kMv) | mask_of(Plane::kRef) | mask_of(Plane::kMbType) | mask_of(Plane::kQp);
-  const Rows ours = read_rows(*native, index, planes);
-  const Rows theirs = read_rows(*libav, index, planes);
-  for (size_t i = 0; i < ours.clip.size(); ++i) {
-    // One damaged picture casts doubt on all that follow: concealment, lost references.
-    if (ours.clip[i].lost[0] || theirs.clip[i].lost[0]) return;
-    const auto& types = ours.clip[i];
-    const auto* type = types.row<uint8_t>(Plane::kMbType, 0);
-    for (int mb = 0; mb < types.geometry.w16() * types.geometry.h16(); ++mb) {
-      if (type[mb] == static_cast<uint8_t>(MbType::kLost)) return;
+  bool sure = true;
+  fuzz::read_all(*native, index, planes, [&](const auto& requests, const Clip& ours) {
+    if (!sure) return;
+    Clip theirs = Clip::allocate(ours.geometry, ours.frames, planes);
+    libav->read(requests, planes, theirs);
+    const auto mbs = size_t{1} * ours.geometry.w16() * ours.geometry.h16();
+    for (const Request& r : requests) {
+      const auto row = static_cast<size_t>(r.row);
+      const auto* type = ours.row<uint8_t>(Plane::kMbType, r.row);
+      const auto lost = static_cast<uint8_t>(MbType::kLost);
+      // One damaged picture casts doubt on all that follow: concealment, lost references.
+      sure = sure && !ours.lost[row] && !theirs.lost[row] &&
+             std::find(type, type + mbs, lost) == type + mbs;
+      if (!sure) return;
+      compare(static_cast<size_t>(r.picture), r.row, theirs, ours);
+      ++counters.pictures;
     }
-    compare(i, theirs.clip[i], ours.clip[i]);
-    ++counters.pictures;
-  }
+  });
 }
 
 }  // namespace

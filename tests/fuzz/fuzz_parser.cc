@@ -1,5 +1,6 @@
-// The whole native parser: index, entropy decoding, vectors, residual, of any bytes. Reading all
-// pictures at once and one by one in reverse order must give the same bytes.
+// The whole native parser: index, entropy decoding, vectors, residual, of any bytes. Where the
+// first byte says so, reading one by one in reverse order must give the same bytes as reading all
+// at once.
 #include <cstdlib>
 #include <cstring>
 
@@ -14,9 +15,14 @@ void parse(std::span<const uint8_t> input) {
   fuzz::MemoryStream stream(input);
   const fuzz::Opened opened = fuzz::open_stream(stream);
   if (!fuzz::small_enough(opened.index)) return;
+  const fuzz::Choice choice(input);
   const PlaneMask planes = fuzz::native_planes(opened.index);
   const BackendContext context{stream.info(), opened.index, stream, 1};
   const auto all = make_native_backend(context, opened.native);
+  if (!choice.read_again()) {
+    fuzz::read_all(*all, opened.index, planes, [](const auto&, const Clip&) {});
+    return;
+  }
   const auto single = make_native_backend(context, opened.native);
   fuzz::read_all(*all, opened.index, planes, [&](const auto& requests, const Clip& clip) {
     for (auto r = requests.rbegin(); r != requests.rend(); ++r) {
