@@ -198,10 +198,13 @@ def no_single(self: Any, item: Any) -> None:
     raise AssertionError(f"{item.path} was made by a process of its own")
 
 
-def test_joint_encoding_equals_separate_encoding(inputs: Inputs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bframes", [0, None])
+def test_joint_encoding_equals_separate_encoding(
+    inputs: Inputs, tmp_path: Path, bframes: int | None
+) -> None:
     sources, _ = load_sources(inputs)
     assert all(map(together.is_small, sources))
-    settings = grid("h264", "qp", [35], [6], bframes=0)
+    settings = grid("h264", "qp", [35], [6], bframes=bframes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Run, "make_one", no_single)
         joint = transcode(inputs, settings, tmp_path / "joint")
