@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,20 @@ from cvdecode.study.grid import grid
 from cvdecode.study.models import MODELS, PRESETS, Model
 from cvdecode.study.records import read_lines
 from cvdecode.study.transcode import transcode
+
+
+def test_study_needs_numpy_alone() -> None:
+    """Every module imports without torch, Pillow and matplotlib, which single functions ask for."""
+    folder = Path(cvdecode.__file__).parent / "study"
+    names = [f"cvdecode.study.{p.stem}" for p in folder.glob("*.py") if p.stem != "__init__"]
+    code = f"import sys, {', '.join(names)}; print(*sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(folder.parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"torch", "torchmetrics", "PIL", "matplotlib", "transformers", "rich"}
+
 
 # Clip settings
 

@@ -203,6 +203,8 @@ DECIBEL = ("psnr", "psnr_y", "tc")
 
 def _mean(records: list[dict[str, Any]], name: str) -> str:
     values = [r[name] for r in records if r.get(name) is not None]
+    if not values and any(name in r for r in records):
+        return "equal"  # clips without any difference: infinitely many dB
     digits = 2 if name in DECIBEL else 4
     return f"{sum(values) / len(values):.{digits}f}" if values else ""
 
