@@ -172,6 +172,20 @@ def test_scaled_and_odd_sources(tmp_path: Path) -> None:
     assert [(r["width"], r["height"]) for r in summary.records] == [(74, 52), (114, 64)]
 
 
+def test_odd_names(inputs: Inputs, tmp_path: Path) -> None:
+    clips = []
+    for n, name in enumerate(("a:b", "it's %03d", "-c [x]")):
+        path = tmp_path / "s" / f"{name}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(Path(inputs[n][0]).read_bytes())
+        clips.append((str(path), f"d:e/{name}"))
+    for settings in (grid("h264", "crf", [40]), grid("h264", "qp", [40])):
+        summary = transcode(clips, settings, tmp_path / "out")
+        assert not summary.failed
+        assert len(summary.records) == 3
+    assert summary.records[0]["path"].endswith(".264"), "made together"
+
+
 def test_a_bad_clip_is_reported_and_the_study_goes_on(inputs: Inputs, tmp_path: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")

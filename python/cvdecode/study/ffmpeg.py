@@ -49,6 +49,11 @@ def start(arguments: Sequence[str], **pipes: Any) -> subprocess.Popen[bytes]:
         ) from None
 
 
+def local(path: str | os.PathLike[str]) -> str:
+    """A file's name as ffmpeg takes it whatever it contains: "a:b.mp4" is no protocol."""
+    return f"file:{os.fspath(path)}"
+
+
 def failure(what: str, text: str) -> EncodeFailed | DiskFull:
     """The error that ffmpeg's messages mean."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
@@ -134,7 +139,7 @@ def frames(
         process = start(
             [
                 *["-nostdin", "-hide_banner", "-v", "error", "-threads", "1"],
-                *["-i", os.fspath(source), "-map", "0:v:0", *chain, *keep_every_frame()],
+                *["-i", local(source), "-map", "0:v:0", *chain, *keep_every_frame()],
                 *["-f", "rawvideo", "-pix_fmt", pix_fmt, "-"],
             ],
             stdin=subprocess.DEVNULL,

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import cvdecode
 
 from .errors import EncodeFailed, StudyError
-from .ffmpeg import feed, start
+from .ffmpeg import feed, local, start
 from .ffmpeg import frames as decoded
 from .measures import psnr, ssim
 from .records import dump, write_atomic
@@ -200,7 +200,7 @@ def encode(
         [
             *["-hide_banner", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"],
             *["-s", f"{width}x{height}", "-r", "25", "-i", "-", "-c:v", "libx264", "-threads", "1"],
-            *[*rate, "-x264-params", params, "-f", "h264", str(part)],
+            *[*rate, "-x264-params", params, "-f", "h264", local(part)],
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

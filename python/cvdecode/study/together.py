@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from .errors import EncodeFailed
-from .ffmpeg import keep_every_frame, run
+from .ffmpeg import keep_every_frame, local, run
 from .grid import Setting, input_filters
 from .sources import Source
 
@@ -58,11 +58,11 @@ def encode(sources: Sequence[Source], setting: Setting, out: Path) -> list[bytes
     try:
         run(
             [
-                *["-f", "concat", "-safe", "0", "-threads", "1", "-i", str(listing)],
+                *["-f", "concat", "-safe", "0", "-threads", "1", "-i", local(listing)],
                 *["-map", "0:v:0", "-vf", f"{chain},setpts=N/({rate})/TB,fps={rate}"],
                 *keep_every_frame(),
                 *["-force_key_frames", key_frame_times(starts, rate), "-forced-idr", "1"],
-                *[*setting.encoder(), "-f", "h264", str(out)],
+                *[*setting.encoder(), "-f", "h264", local(out)],
             ],
             f"{len(sources)} clips from {first.path} on",
         )

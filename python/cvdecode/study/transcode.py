@@ -23,7 +23,7 @@ import cvdecode
 
 from . import jpeg, together
 from .errors import DiskFull, EncodeFailed, StudyError
-from .ffmpeg import full_disk, keep_every_frame, run
+from .ffmpeg import full_disk, keep_every_frame, local, run
 from .grid import Setting, input_filters
 from .records import Journal, Record, dump, provenance, write_atomic
 from .sources import load_sources, one_line, sha256_of
@@ -320,9 +320,9 @@ def encode(item: Item, out: Path) -> None:
     container = ["-f", "h264"] if out.suffix == ".264" else ["-movflags", "+faststart", "-f", "mp4"]
     run(
         [
-            *["-threads", "1", "-i", source.path, "-map", "0:v:0", "-map_metadata", "-1"],
+            *["-threads", "1", "-i", local(source.path), "-map", "0:v:0", "-map_metadata", "-1"],
             *["-vf", input_filters(source.width, source.height, setting.short_side)],
-            *[*keep_every_frame(), *setting.encoder(), *container, str(out)],
+            *[*keep_every_frame(), *setting.encoder(), *container, local(out)],
         ],
         source.path,
     )
