@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/packet.h"
 #include "frame/clip.h"
 #include "frame/frame_index.h"
@@ -60,6 +61,12 @@ class Backend {
   // an entry in stats().damage; Error is thrown only for what makes the whole stream unreadable.
   virtual void read(std::span<const Request> requests, PlaneMask planes, Clip& clip) = 0;
   virtual const Stats& stats() const = 0;
+  // Pictures as pytorch-coviar's loader converts them: uint8 (height, width, 3) BGR of the display
+  // size each, in the order of `pictures` (ascending, unique). False: one of them was lost.
+  virtual bool read_bgr(std::span<const int32_t> pictures, std::span<uint8_t* const> out) {
+    (void)pictures, (void)out;
+    throw Error(ErrorKind::kPlaneUnavailable, std::string(name()) + " decodes no pixels");
+  }
 };
 
 // The references are valid for the life of the backend.

@@ -14,6 +14,7 @@
 #include "backend/libav_planes.h"
 #include "backend/libav_session.h"
 #include "backend/libav_traits.h"
+#include "backend/mpeg4_motion.h"
 #include "base/error.h"
 
 namespace cvdecode {
@@ -71,18 +72,63 @@ class LibavBackend final : public Backend {
     if ((planes & kMotionPlanes) != 0 && !references_) {
       references_.emplace(context_.index, traits_.family);
     }
+    const std::vector<uint8_t> parsed = parse(requests, planes, clip);
+    const bool all_parsed = std::find(parsed.begin(), parsed.end(), 0) == parsed.end();
+    const PlaneMask decoded = all_parsed ? planes & mask_of(Plane::kRgb) : planes;
     std::vector<int32_t> wanted;
     wanted.reserve(requests.size());
-    for (const Request& r : requests) wanted.push_back(r.picture);
-    session_for(planes).decode(wanted, [&](const LibavSession::Output& output) {
+    for (size_t i = 0; i < requests.size(); ++i) {
+      if (parsed[i] == 0 || has(planes, Plane::kRgb)) wanted.push_back(requests[i].picture);
+    }
+    if (wanted.empty()) return;
+    session_for(decoded).decode(wanted, [&](const LibavSession::Output& output) {
       const auto it =
           std::lower_bound(requests.begin(), requests.end(), output.picture,
                            [](const Request& r, int32_t picture) { return r.picture < picture; });
-      fill(output, it->row, planes, clip);
+      const bool data_there = parsed[static_cast<size_t>(it - requests.begin())] != 0;
+      fill(output, it->row, data_there ? planes & mask_of(Plane::kRgb) : planes, clip);
     });
   }
 
+  bool read_bgr(std::span<const int32_t> pictures, std::span<uint8_t* const> out) override {
+    check_planes(mask_of(Plane::kRgb));
+    bool good = true;
+    session_for(mask_of(Plane::kRgb)).decode(pictures, [&](const LibavSession::Output& output) {
+      const auto it = std::lower_bound(pictures.begin(), pictures.end(), output.picture);
+      const Picture& picture = context_.index.pictures[static_cast<size_t>(output.picture)];
+      const Geometry& g = context_.index.segments[static_cast<size_t>(picture.segment)].geometry;
+      std::string problem = output.problem;
+      if (output.frame != nullptr) {
+        problem = converter_.convert_bgr(*output.frame, g.width(), g.height(),
+                                         out[static_cast<size_t>(it - pictures.begin())]);
+      }
+      if (problem.empty()) return;
+      lose(output.picture, "pixels", problem);
+      good = false;
+    });
+    return good;
+  }
+
  private:
+  // The data planes of MPEG-4 pictures that need no decoder: which of the requests have them now.
+  std::vector<uint8_t> parse(std::span<const Request> requests, PlaneMask planes, Clip& clip) {
+    std::vector<uint8_t> parsed(requests.size(), 0);
+    const PlaneMask data_planes = planes & ~mask_of(Plane::kRgb);
+    if (traits_.family != CodecFamily::kMpeg4 || data_planes == 0) return parsed;
+    if (!mpeg4_) mpeg4_.emplace(context_);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const References references =
+          references_ ? references_->of(requests[i].picture, false) : References{};
+      if (!mpeg4_->read(requests[i].picture, references, data_planes, requests[i].row, clip)) {
+        continue;
+      }
+      parsed[i] = 1;
+      ++stats_.packets_read;
+      ++stats_.pictures_parsed;
+    }
+    return parsed;
+  }
+
   void check_planes(PlaneMask planes) const {
     for (int p = 0; p < kPlaneCount; ++p) {
       const auto plane = static_cast<Plane>(p);
@@ -190,6 +236,7 @@ class LibavBackend final : public Backend {
   int reorder_depth_;
   Stats stats_;
   std::optional<ReferenceTable> references_;
+  std::optional<Mpeg4Motion> mpeg4_;
   PixelConverter converter_;
   std::vector<std::unique_ptr<LibavSession>> sessions_;  // the most recently used first
 };

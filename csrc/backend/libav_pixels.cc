@@ -72,50 +72,67 @@ int padded_stride(int columns) { return (3 * columns + 63) / 64 * 64; }
 
 }  // namespace
 
-bool PixelConverter::prepare(const AVFrame& frame) {
+bool PixelConverter::prepare(const AVFrame& frame, bool bgr) {
   const int columns = columns_to_convert(frame);
   const int full = is_full_range(frame) ? 1 : 0;
   if (context_ && columns == columns_ && frame.height == height_ && frame.format == format_ &&
-      frame.colorspace == colorspace_ && full == full_range_) {
+      frame.colorspace == colorspace_ && full == full_range_ && bgr == bgr_) {
     return true;
   }
   context_.reset(sws_getContext(columns, frame.height, static_cast<AVPixelFormat>(frame.format),
-                                columns, frame.height, AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr,
-                                nullptr, nullptr));
+                                columns, frame.height, bgr ? AV_PIX_FMT_BGR24 : AV_PIX_FMT_RGB24,
+                                bgr ? SWS_BICUBIC : SWS_BILINEAR, nullptr, nullptr, nullptr));
   if (!context_) return false;
   // Unspecified means BT.601, limited range: libswscale's own default, made explicit. The call
   // fails, harmlessly, for sources that are RGB already.
   const int* matrix = sws_getCoefficients(frame.colorspace);
-  sws_setColorspaceDetails(context_.get(), matrix, full, matrix, 1, 0, 1 << 16, 1 << 16);
+  if (!bgr) sws_setColorspaceDetails(context_.get(), matrix, full, matrix, 1, 0, 1 << 16, 1 << 16);
   columns_ = columns;
   height_ = frame.height;
   format_ = frame.format;
+  bgr_ = bgr;
   colorspace_ = frame.colorspace;
   full_range_ = full;
   scratch_.resize(static_cast<size_t>(padded_stride(columns_)) * static_cast<size_t>(height_) + 64);
   return true;
 }
 
-std::string PixelConverter::convert(const AVFrame& frame, int width, int height, uint8_t* rgb) {
+int PixelConverter::stride() const { return padded_stride(columns_); }
+
+std::string PixelConverter::scale(const AVFrame& frame, int width, int height, bool bgr) {
   if (frame.width != width || frame.height != height) {
     return "the decoder gives " + std::to_string(frame.width) + "x" + std::to_string(frame.height) +
            " samples where the headers say " + std::to_string(width) + "x" + std::to_string(height);
   }
-  if (!prepare(frame)) {
+  if (!prepare(frame, bgr)) {
     const char* name = av_get_pix_fmt_name(static_cast<AVPixelFormat>(frame.format));
     return std::string("libswscale does not convert ") + (name != nullptr ? name : "this format") +
            " to RGB";
   }
-  const int stride = padded_stride(columns_);
   uint8_t* const dst[4] = {scratch_.data(), nullptr, nullptr, nullptr};
-  const int strides[4] = {stride, 0, 0, 0};
+  const int strides[4] = {stride(), 0, 0, 0};
   const int rows = sws_scale(context_.get(), frame.data, frame.linesize, 0, height, dst, strides);
-  if (rows != height) return "libswscale failed";
+  return rows == height ? "" : "libswscale failed";
+}
+
+std::string PixelConverter::convert(const AVFrame& frame, int width, int height, uint8_t* rgb) {
+  std::string problem = scale(frame, width, height, false);
+  if (!problem.empty()) return problem;
   const ptrdiff_t plane = static_cast<ptrdiff_t>(width) * height;
   for (int y = 0; y < height; ++y) {
-    const uint8_t* from = scratch_.data() + static_cast<ptrdiff_t>(y) * stride;
+    const uint8_t* from = scratch_.data() + static_cast<ptrdiff_t>(y) * stride();
     uint8_t* to = rgb + static_cast<ptrdiff_t>(y) * width;
     split_row(from, to, to + plane, to + 2 * plane, width);
+  }
+  return {};
+}
+
+std::string PixelConverter::convert_bgr(const AVFrame& frame, int width, int height, uint8_t* bgr) {
+  std::string problem = scale(frame, width, height, true);
+  if (!problem.empty()) return problem;
+  const ptrdiff_t row = 3 * static_cast<ptrdiff_t>(width);
+  for (int y = 0; y < height; ++y) {
+    std::copy_n(scratch_.data() + static_cast<ptrdiff_t>(y) * stride(), row, bgr + y * row);
   }
   return {};
 }

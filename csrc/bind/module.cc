@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   cvdecode::bind::register_plan(m);
   cvdecode::bind::register_rasterize(m);
   cvdecode::bind::register_trace_test(m);
+  cvdecode::bind::register_coviar(m);
   cvdecode::bind::register_demux(m);
   cvdecode::bind::register_h264_headers(m);
   cvdecode::bind::register_h264_debug(m);

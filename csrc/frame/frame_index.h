@@ -58,8 +58,9 @@ struct FrameIndex {
   // Sample aspect ratio that the bitstream states; 0/1 = none. It counts where StreamInfo has none.
   int sar_num = 0;
   int sar_den = 1;
-  // H.264: packets whose in-band parameter sets differ from those before (repetitions left out),
-  // rising. A decoder that starts in the middle must have been given them.
+  // Packets whose in-band parameter sets (H.264) or VideoObjectLayer header (MPEG-4) differ from
+  // those before (repetitions left out), rising. A decoder that starts in the middle must have been
+  // given them.
   std::vector<int64_t> parameter_packets;
   bool pts_contradict_order = false;  // the container's pts do not rise in output order
   std::vector<std::string> warnings;  // what was odd, with its place; shown in video.stats

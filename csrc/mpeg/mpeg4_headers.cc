@@ -12,6 +12,34 @@ int Vol::time_increment_bits() const {
                          std::bit_width(static_cast<unsigned>(vop_time_increment_resolution - 1))));
 }
 
+namespace {
+
+void skip_matrix(BitReader& bits) {
+  for (int i = 0; i < 64 && bits.u(8) != 0; ++i) {  // a zero ends it early
+  }
+}
+
+// From quant_type on, for a rectangular VOL; sets quarter_sample.
+bool rest_is_plain(BitReader& bits, Vol& vol) {
+  if (vol.quant_type != 0) {
+    for (int matrix = 0; matrix < 2; ++matrix) {
+      if (bits.flag()) skip_matrix(bits);
+    }
+  }
+  const bool later = vol.video_object_layer_verid != 1;
+  if (later) vol.quarter_sample = bits.flag();
+  const bool complexity_estimation_disable = bits.flag();
+  vol.resync_marker_disable = bits.flag();
+  const bool data_partitioned = bits.flag();
+  const bool newpred_enable = later && bits.flag();
+  const bool reduced_resolution_vop_enable = later && bits.flag();
+  const bool scalability = bits.flag();
+  return bits.ok() && complexity_estimation_disable && !data_partitioned && !newpred_enable &&
+         !reduced_resolution_vop_enable && !scalability;
+}
+
+}  // namespace
+
 bool parse_vol(std::span<const uint8_t> payload, Vol& out) {
   BitReader bits(payload);
   Vol vol;
@@ -43,7 +71,7 @@ bool parse_vol(std::span<const uint8_t> payload, Vol& out) {
     markers &= bits.flag();
   }
   vol.interlaced = bits.flag();
-  bits.skip(1);  // obmc_disable
+  const bool obmc_disable = bits.flag();
   vol.sprite_enable = static_cast<int>(bits.u(vol.video_object_layer_verid == 1 ? 1 : 2));
   if (vol.sprite_enable != 0) {
     if (vol.sprite_enable != 2) bits.skip(13 + 1 + 13 + 1 + 13 + 1 + 13 + 1);  // sprite's place
@@ -51,7 +79,8 @@ bool parse_vol(std::span<const uint8_t> payload, Vol& out) {
     if (vol.sprite_enable != 2) bits.skip(1);  // low_latency_sprite_enable
   }
   if (vol.video_object_layer_verid != 1 && vol.video_object_layer_shape != 0) bits.skip(1);
-  if (bits.flag()) bits.skip(4 + 4);  // not_8_bit: quant_precision, bits_per_pixel
+  const bool not_8_bit = bits.flag();
+  if (not_8_bit) bits.skip(4 + 4);  // quant_precision, bits_per_pixel
   if (vol.video_object_layer_shape == 3) bits.skip(3);
   vol.quant_type = bits.flag() ? 1 : 0;
   if (!bits.ok()) return false;
@@ -59,6 +88,8 @@ bool parse_vol(std::span<const uint8_t> payload, Vol& out) {
   if (!markers && (vol.video_object_layer_width == 0 || vol.video_object_layer_height == 0)) {
     return false;
   }
+  vol.plain = vol.video_object_layer_shape == 0 && !vol.interlaced && obmc_disable &&
+              vol.sprite_enable == 0 && !not_8_bit && rest_is_plain(bits, vol);
   out = vol;
   return true;
 }
@@ -86,6 +117,7 @@ bool parse_vop(std::span<const uint8_t> payload, const Vol& vol, Vop& out) {
   vop.vop_time_increment = static_cast<int>(bits.u(vol.time_increment_bits()));
   const bool marker_after = bits.flag();
   vop.vop_coded = bits.flag();
+  vop.bits_to_vop_coded = bits.position();
   if (!bits.ok() || !marker_before || !marker_after) return false;
   out = vop;
   return true;

@@ -26,6 +26,13 @@ struct Vol {
   bool interlaced = false;
   int sprite_enable = 0;  // 0 none, 1 static, 2 GMC
   int quant_type = 0;     // 0 H.263 quantisation, 1 with matrices
+  bool quarter_sample = false;
+  bool resync_marker_disable = true;
+  // Nothing else in it changes how macroblocks are coded: rectangular, progressive, 8 bit, no
+  // sprites, data partitioning, overlapped motion, scalability or complexity estimation. What
+  // follows quant_type is read for this alone and may be missing.
+  bool plain = false;
+  bool operator==(const Vol&) const = default;
   // Bits of vop_time_increment: enough for [0, vop_time_increment_resolution).
   int time_increment_bits() const;
 };
@@ -37,6 +44,7 @@ struct Vop {
   int modulo_time_base = 0;  // whole seconds
   int vop_time_increment = 0;
   bool vop_coded = true;
+  int64_t bits_to_vop_coded = 0;  // of the payload, vop_coded included
 };
 
 struct Gov {

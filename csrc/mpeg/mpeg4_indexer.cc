@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "mpeg/h263_headers.h"
 #include "mpeg/start_codes.h"
@@ -35,7 +36,7 @@ void Mpeg4Indexer::read_headers(std::span<const uint8_t> data, const Packet* pac
       header_packet_ = packet->number;
     }
     if (code >= kVideoObjectLayer && code <= kVideoObjectLayerLast) {
-      read_vol(payload);
+      read_vol(payload, packet);
     } else if (code == kGroupOfVop) {
       read_gov(payload);
     } else if (code == kVop && packet != nullptr) {
@@ -45,8 +46,12 @@ void Mpeg4Indexer::read_headers(std::span<const uint8_t> data, const Packet* pac
   }
 }
 
-void Mpeg4Indexer::read_vol(std::span<const uint8_t> payload) {
+void Mpeg4Indexer::read_vol(std::span<const uint8_t> payload, const Packet* packet) {
+  const Vol before = vol_;
   if (!parse_vol(payload, vol_)) return;
+  if (packet != nullptr && (!has_vol_ || vol_ != before)) {
+    parameter_packets_.push_back(packet->number);
+  }
   has_vol_ = true;
   if (vol_.video_object_layer_width > 0 && vol_.video_object_layer_height > 0) {
     width_ = vol_.video_object_layer_width;
@@ -152,6 +157,7 @@ void Mpeg4Indexer::add_short_header_picture(const Packet& packet) {
 
 FrameIndex Mpeg4Indexer::finish() {
   FrameIndex index = make_frame_index(pictures_, geometries_, "the VOP time", 0);
+  index.parameter_packets = std::move(parameter_packets_);
   if (placeholders_ > 0) {
     index.warnings.push_back(std::to_string(placeholders_) +
                              " placeholder VOPs of packed B-VOPs are no frames");

@@ -21,7 +21,7 @@ class Mpeg4Indexer {
 
  private:
   void read_headers(std::span<const uint8_t> data, const Packet* packet);
-  void read_vol(std::span<const uint8_t> payload);
+  void read_vol(std::span<const uint8_t> payload, const Packet* packet);
   void read_gov(std::span<const uint8_t> payload);
   void read_vop(std::span<const uint8_t> payload, const Packet& packet);
   void add_short_header_picture(const Packet& packet);
@@ -45,6 +45,7 @@ class Mpeg4Indexer {
   int64_t placeholders_ = 0;
   std::vector<CodedPicture> pictures_;
   std::vector<Geometry> geometries_;
+  std::vector<int64_t> parameter_packets_;
 };
 
 }  // namespace cvdecode::mpeg

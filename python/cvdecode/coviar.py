@@ -10,11 +10,15 @@ only). What differs:
   never hands out. libavcodec exports no vectors for a frame that comes out only when the stream
   ends: where the last frame is such a one, load() raises CorruptStream for its vectors and
   accumulated residual.
-- Pixels come from libswscale's bilinear conversion with the stream's own matrix and range, the
-  original's from bicubic: single values of images and residuals differ by a few levels.
+- The original ignores what a stream says of its colours, and so does this: libswscale's bicubic
+  conversion with its default matrix. Only the last columns of pictures whose width is no multiple
+  of 32 may differ, where versions of libswscale disagree.
 - A GOP or position that does not exist raises IndexError, a B picture ValueError.
-- Files stay open and the maps of the last GOP are kept, per thread: a loader that asks for one
-  position after another decodes each GOP once. close() lets go of them.
+- Files stay open, up to eight per thread, and of the GOP that was asked for last in each the
+  vectors, the map and the first picture are kept (at most 64 MiB of vectors): a loader that asks
+  for one position after another reads each frame once. A file that has changed is opened anew.
+  close() lets go of everything.
+- Plain I- and P-VOPs of MPEG-4 are parsed for their vectors, no pixel is decoded for them.
 """
 
 from __future__ import annotations
@@ -22,32 +26,35 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._accumulate import MASK_BROKEN, Accumulation, accumulate
 from ._reader import VideoReader
 
 I_FRAME, MV, RESIDUAL = 0, 1, 2
 """Values of ``representation``."""
 
 _MOST_OPEN = 8
-_MOST_KEPT = 64 << 20
-"""Bytes of maps kept per open file."""
 
 
 class _Video:
-    """An open file, and the maps of the GOP that was asked for last."""
+    """An open file, and its loader, which keeps the GOP that was asked for last."""
 
     def __init__(self, path: str, stamp: tuple[int, int]) -> None:
         self.stamp = stamp
         self.reader = VideoReader(path, planes=())
         self.gops = self.reader.gops
-        self.kept: tuple[Any, Accumulation] | None = None
-        self.asked: Any = None
+        self._core: _core.Reader | None = None
+
+    def loader(self) -> _core.CoviarLoader:
+        """The loader; a new one in the child of a fork, where the reader opens anew."""
+        core = self.reader._handle()
+        if core is not self._core:
+            self._core = core
+            self._loader = _core.CoviarLoader(core)
+        return self._loader
 
     def frame(self, gop_index: int, gop_pos: int) -> int:
         """Presentation index of a position of a GOP."""
@@ -61,36 +68,6 @@ class _Video:
             )
         return gop.start + gop_pos
 
-    def maps(self, gop_index: int, gop_pos: int, residual: bool, one_step: bool) -> Any:
-        """(displacement, residual or None) of one position; of a GOP asked for twice, of all."""
-        start, stop = self.gops[gop_index][:2]
-        key = (gop_index, residual, one_step)
-        if self.kept is None or self.kept[0] != key:
-            frames = [start + gop_pos]
-            size = self.reader.metadata.coded_width * self.reader.metadata.coded_height
-            fits = (stop - start) * size * (19 if residual else 9) <= _MOST_KEPT
-            if self.asked == key and fits:
-                frames = list(range(start, stop))
-            self.asked = key
-            got = accumulate(
-                self.reader,
-                frames,
-                mode="coviar",
-                residual="recon_diff" if residual else None,
-                hops=1 if one_step else None,
-            )
-            if len(frames) > 1:
-                self.kept = (key, got)
-            row = gop_pos if len(frames) > 1 else 0
-        else:
-            got, row = self.kept[1], gop_pos
-        if (got.mask[row] == MASK_BROKEN).all():
-            raise _core.CorruptStream(
-                f"no vectors for position {gop_pos} of GOP {gop_index}: a frame up to it is "
-                "damaged, or is the last of the file, for which libavcodec exports none"
-            )
-        return got.displacement[row], got.residual[row] if residual else None
-
 
 class _Open(threading.local):
     """The files that this thread has open, the latest last."""
@@ -102,10 +79,19 @@ class _Open(threading.local):
 _open = _Open()
 
 
+def _stamp(name: str) -> tuple[int, int]:
+    try:
+        stat = os.stat(name)
+    except FileNotFoundError:
+        raise _core.SourceNotFound(f"{name}: no such file") from None
+    except OSError as error:
+        raise _core.SourceError(f"{name}: {error.strerror}") from None
+    return (stat.st_size, stat.st_mtime_ns)
+
+
 def _video(path: str | os.PathLike[str]) -> _Video:
     name = os.fspath(path)
-    stat = os.stat(name)
-    stamp = (stat.st_size, stat.st_mtime_ns)
+    stamp = _stamp(name)
     video = _open.videos.pop(name, None)
     if video is None or video.stamp != stamp:
         if video is not None:
@@ -141,6 +127,7 @@ def load(
     Raises:
         IndexError: no such GOP or position.
         ValueError: an unknown representation, or a stream with B pictures.
+        SourceNotFound, SourceError: there is no such file, or it cannot be read.
         CorruptStream: the vectors are damaged or withheld by libavcodec.
     """
     if representation not in (I_FRAME, MV, RESIDUAL):
@@ -150,13 +137,10 @@ def load(
     video = _video(path)
     frame = video.frame(gop_index, gop_pos)
     if representation == I_FRAME:
-        rgb = _core.read_rgb(video.reader._handle(), [frame])[0]
-        return np.ascontiguousarray(rgb[::-1].transpose(1, 2, 0))
-    displacement, residual = video.maps(
-        gop_index, gop_pos, representation == RESIDUAL, not accumulate
-    )
-    plane = residual[::-1] if representation == RESIDUAL else displacement
-    return cast("npt.NDArray[Any]", plane.transpose(1, 2, 0).astype(np.int32, order="C"))
+        return video.loader().picture(frame)
+    if representation == MV:
+        return video.loader().vectors(frame, accumulate)
+    return video.loader().residual(frame, accumulate)
 
 
 def get_num_frames(path: str | os.PathLike[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvdecode import VideoReader, accumulate, coviar
+from cvdecode import SourceError, SourceNotFound, VideoReader, accumulate, coviar
 from literal_coviar import LiteralGop, frames_with_vectors
 
 MPEG4 = {  # clip: GOPs to compare, None = all
@@ -46,8 +48,8 @@ def compare(path: Path, gops: tuple[int, ...] | None) -> int:
         if kind == "I":
             literal = LiteralGop(frame.height, frame.width)
         else:
-            if vectors is None:  # the frame that came out at the end of the stream
-                assert (got.mask[row_of[n]] == 2).all()
+            if vectors is None:  # the frame that came out at the end of the stream: parsed alone
+                assert (got.mask[row_of[n]] == 0).all()
                 continue
             literal.step(vectors)
             compared += 1
@@ -100,8 +102,10 @@ def test_representations(clip: Path) -> None:
     assert first.dtype == here.dtype == np.uint8
     assert here.shape == (120, 170, 3)
     with av.open(str(clip)) as container:
-        bgr = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)][12 + 7]
-    assert np.abs(here.astype(int) - bgr).mean() < 3
+        frame = list(container.decode(video=0))[12 + 7]
+    # The original's conversion. In the last columns of an incomplete block of 32 FFmpeg 5.1 errs.
+    bgr = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")
+    np.testing.assert_array_equal(here[:, :160], bgr[:, :160])
     ys, xs = np.mgrid[:120, :170]
     for accumulated, reference in ((True, first), (False, before)):
         mv = coviar.load(str(clip), 1, 7, 1, accumulated)
@@ -129,6 +133,29 @@ def test_order_of_requests_does_not_matter(clip: Path) -> None:
         got[:] = 77  # what is handed out is the caller's
 
 
+def test_a_kept_gop_gives_what_a_fresh_one_does(clip: Path) -> None:
+    """Every representation of positions in a shuffled order, each against a loader of its own."""
+    asked = [(g, p, r, a) for g in (0, 1) for p in (0, 11, 4, 5) for r in (0, 1, 2)
+             for a in (True, False)]  # fmt: skip
+    random.Random(3).shuffle(asked)
+    kept = [coviar.load(clip, *one) for one in asked]
+    for one, got in zip(asked, kept, strict=True):
+        coviar.close()
+        np.testing.assert_array_equal(coviar.load(clip, *one), got, str(one))
+
+
+def test_threads_have_loaders_of_their_own(clip: Path) -> None:
+    want = [coviar.load(clip, 1, p, 2, True) for p in range(12)]
+
+    def work(order: list[int]) -> bool:
+        same = all((coviar.load(clip, 1, p, 2, True) == want[p]).all() for p in order)
+        coviar.close()
+        return same
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, [list(range(12)), list(range(11, -1, -1))] * 4))
+
+
 def test_a_changed_file_is_read_anew(clip: Path, encode: Any, tmp_path: Path) -> None:
     other = encode("coviar_short.avi", "-c:v", "mpeg4", frames=5)
     path = tmp_path / "clip.bin"
@@ -147,8 +174,10 @@ def test_what_is_refused(clip: Path, encode: Any, data_dir: Path) -> None:
         coviar.load(clip, 0, -1, 1, True)
     with pytest.raises(ValueError, match="representation"):
         coviar.load(clip, 0, 1, 3, True)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SourceNotFound, match="nowhere"):
         coviar.load("/nowhere/at.all", 0, 0, 0, True)
+    with pytest.raises(SourceError, match="folder"):
+        coviar.load(data_dir, 0, 0, 0, True)
     with_b = encode("coviar_b.avi", "-c:v", "mpeg4", "-bf", "2")
     with pytest.raises(ValueError, match="B picture"):
         coviar.load(with_b, 0, 3, 1, True)

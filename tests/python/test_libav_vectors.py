@@ -54,6 +54,8 @@ def test_equals_pyav(name: str, data_dir: Path) -> None:
             # Nothing is lost but what FFmpeg itself calls corrupt, or gives without side data.
             assert frame.corrupt or (frame.flushed and frame.vectors is None), picture
             continue
+        if frame.flushed and frame.vectors is None and frame.qp is None:
+            continue  # parsed MPEG-4 has this frame too; there is nothing to compare it with
         grid = row["qp"].shape
         mv, used, kind = frame.motion(grid)
         np.testing.assert_array_equal(row["mv"], mv)

@@ -1,0 +1,149 @@
+#include "bind/coviar_loader.h"
+
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "accumulate/coviar.h"
+#include "base/error.h"
+
+namespace cvdecode::bind {
+
+int32_t CoviarLoader::number_of(int64_t frame) const {
+  if (frame < 0 || frame >= reader_.index().size()) {
+    throw Error(ErrorKind::kIndex, "there is no frame " + std::to_string(frame));
+  }
+  return reader_.index().presentation[static_cast<size_t>(frame)];
+}
+
+const Picture& CoviarLoader::picture_of(int32_t number) const {
+  return reader_.index().pictures[static_cast<size_t>(number)];
+}
+
+const Geometry& CoviarLoader::geometry_of(int32_t number) const {
+  return reader_.index().segments[static_cast<size_t>(picture_of(number).segment)].geometry;
+}
+
+// Finds the GOP of a picture; what is kept of another one goes.
+void CoviarLoader::enter(int32_t picture) {
+  if (!motion_) {
+    ReaderMotion motion(reader_);
+    refuse_b_pictures(motion);
+    motion_.emplace(std::move(motion));
+  }
+  int32_t first = picture;
+  const auto inside = [&] {
+    return first >= 0 && picture_of(first).segment == picture_of(picture).segment;
+  };
+  while (inside() && !picture_of(first).all_intra) --first;
+  if (!inside()) {
+    throw Error(ErrorKind::kCorrupt,
+                reader_.info().path + ": no intra picture precedes the frame asked for");
+  }
+  if (first == first_) return;
+  first_ = at_ = -1;
+  vectors_.clear();
+  kept_ = 0;
+  pixels_.clear();
+  map_ = single_ = CoviarMap(geometry_of(first));
+  first_ = first;
+}
+
+// Reads the vectors of the pictures from `from` to `to` that are not at hand.
+void CoviarLoader::need_vectors(int32_t from, int32_t to) {
+  std::vector<int32_t> missing;
+  for (int32_t n = from; n <= to; ++n) {
+    if (!vectors_.contains(n)) missing.push_back(n);
+  }
+  if (missing.empty()) return;
+  if (kept_ > kMostKept) {
+    vectors_.clear();
+    kept_ = 0;
+    missing.resize(static_cast<size_t>(to - from + 1));
+    std::iota(missing.begin(), missing.end(), from);
+  }
+  const Geometry& g = geometry_of(first_);
+  const size_t size = 2 * static_cast<size_t>(g.w4()) * static_cast<size_t>(g.h4());
+  motion_->read(missing, mask_of(Plane::kMv), [&](int32_t n, const MotionView& view) {
+    std::vector<int16_t>& own = vectors_[n];
+    if (!view.lost) own.assign(view.mv, view.mv + size);
+    kept_ += own.size() * sizeof(int16_t);
+  });
+}
+
+const std::vector<int16_t>& CoviarLoader::vectors_of(int32_t picture) {
+  const std::vector<int16_t>& own = vectors_.at(picture);
+  if (own.empty()) {
+    throw Error(ErrorKind::kCorrupt,
+                reader_.info().path + ": no vectors for position " +
+                    std::to_string(picture - first_) +
+                    " of the GOP: the frame is damaged, or is the last of the file, for which "
+                    "libavcodec exports none");
+  }
+  return own;
+}
+
+const CoviarMap& CoviarLoader::map_of(int32_t picture, bool accumulate) {
+  enter(picture);
+  if (!accumulate) {
+    single_.start();
+    if (picture == first_) return single_;
+    need_vectors(picture, picture);
+    single_.step(vectors_of(picture).data());
+    return single_;
+  }
+  if (at_ < 0 || at_ > picture) {
+    map_.start();
+    at_ = first_;
+  }
+  if (at_ < picture) need_vectors(at_ + 1, picture);
+  while (at_ < picture) {
+    const int16_t* mv = vectors_of(at_ + 1).data();
+    map_.step(mv);
+    ++at_;
+  }
+  return map_;
+}
+
+void CoviarLoader::read_pixels(std::span<const int32_t> pictures, std::span<uint8_t* const> out) {
+  if (!reader_.read_bgr(pictures, out)) {
+    throw Error(ErrorKind::kCorrupt,
+                reader_.info().path + ": no pixels for a frame up to the position asked for");
+  }
+}
+
+void CoviarLoader::picture(int64_t frame, uint8_t* out) {
+  const int32_t number = number_of(frame);
+  uint8_t* const rows[] = {out};
+  read_pixels({&number, 1}, rows);
+}
+
+void CoviarLoader::vectors(int64_t frame, bool accumulate, int32_t* out) {
+  map_of(number_of(frame), accumulate).write_vectors(out);
+}
+
+void CoviarLoader::residual(int64_t frame, bool accumulate, int32_t* out) {
+  const int32_t here = number_of(frame);
+  const CoviarMap& map = map_of(here, accumulate);
+  const int32_t there = accumulate || here == first_ ? first_ : here - 1;
+  std::erase_if(pixels_, [&](const auto& kept) {
+    return kept.first != first_ && kept.first != here && kept.first != there;
+  });
+  const size_t bytes = 3 * static_cast<size_t>(map.width()) * static_cast<size_t>(map.height());
+  std::vector<int32_t> missing;
+  std::vector<std::vector<uint8_t>> fresh;
+  for (const int32_t n : {there, here}) {
+    if (pixels_.contains(n) || (!missing.empty() && missing.back() == n)) continue;
+    missing.push_back(n);
+    fresh.emplace_back(bytes);
+  }
+  if (!missing.empty()) {
+    std::vector<uint8_t*> rows;
+    for (auto& pixels : fresh) rows.push_back(pixels.data());
+    read_pixels(missing, rows);
+    for (size_t i = 0; i < missing.size(); ++i) pixels_[missing[i]] = std::move(fresh[i]);
+  }
+  map.write_difference(pixels_.at(here).data(), pixels_.at(there).data(), out);
+}
+
+}  // namespace cvdecode::bind
