@@ -18,4 +18,8 @@ void archive_index(ArchiveReader& in, FrameIndex& index,
 // Sizes of the structures inside: another build's bytes are told apart by it.
 std::string index_layout();
 
+// Whether an index that came from a file can be one of a stream of so many packets: nothing in it
+// leads a reader out of its arrays. A checksum alone does not tell: files can be forged.
+bool is_plausible(const FrameIndex& index, const NativeIndex* native, int64_t packets);
+
 }  // namespace cvdecode

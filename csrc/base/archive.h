@@ -124,13 +124,14 @@ class ArchiveReader {
     if (number == UINT32_MAX) return value.reset();
     const auto at = seen_.find(number);
     if (at != seen_.end()) {
-      value = std::static_pointer_cast<const T>(at->second);
+      if (at->second.kind != kind_of<T>()) fail();  // the number of something else
+      value = std::static_pointer_cast<const T>(at->second.value);
       return;
     }
     auto fresh = std::make_shared<T>();
     (*this)(*fresh);
     value = fresh;
-    seen_[number] = value;
+    seen_[number] = {kind_of<T>(), value};
   }
   template <Flat K, Flat T>
   void operator()(std::map<K, std::vector<T>>& value) {
@@ -159,8 +160,18 @@ class ArchiveReader {
     left_ = left_.subspan(size);
     return bytes;
   }
+  // An address of its own for each type.
+  template <typename T>
+  static const void* kind_of() {
+    static const char here = 0;
+    return &here;
+  }
+  struct Shared {
+    const void* kind = nullptr;
+    std::shared_ptr<const void> value;
+  };
   std::span<const uint8_t> left_;
-  std::map<uint32_t, std::shared_ptr<const void>> seen_;
+  std::map<uint32_t, Shared> seen_;
 };
 
 }  // namespace cvdecode

@@ -375,11 +375,21 @@ void Demuxer::archive_scan(ArchiveWriter& out) {
   out(end_note_);
 }
 
-void Demuxer::restore_scan(ArchiveReader& in) {
+bool Demuxer::restore_scan(ArchiveReader& in) {
   if (scanned_) throw Error(ErrorKind::kState, name() + ": scanned twice");
-  table_.archive_fields(in);
+  PacketTable table;
+  table.archive_fields(in);
+  if (!table.is_plausible(source_ != nullptr ? source_->size() : -1)) return false;
+  table_ = std::move(table);
   in(end_note_);
   scanned_ = true;
+  return true;
+}
+
+void Demuxer::forget_scan() {
+  table_ = {};
+  end_note_.clear();
+  scanned_ = false;
 }
 
 std::string Demuxer::fingerprint() const {

@@ -44,9 +44,11 @@ class Demuxer final : public PacketSource {
   void scan(const std::function<void(const Packet&)>& sink);
   bool scanned() const { return scanned_; }
   // The result of the scan, and such a result in place of a scan. Packets that are no longer what
-  // they were are found out when they are read.
+  // they were are found out when they are read. False, with nothing restored: it contradicts
+  // itself.
   void archive_scan(ArchiveWriter& out);
-  void restore_scan(ArchiveReader& in);
+  bool restore_scan(ArchiveReader& in);
+  void forget_scan();
   // Size and a hash of the first and last 64 KiB; "" where there is no random access.
   std::string fingerprint() const;
 

@@ -71,6 +71,44 @@ void PacketTable::add(const Packet& packet, uint32_t checksum, const Place& plac
   entries_.push_back(entry);
 }
 
+bool PacketTable::is_plausible(int64_t source_size) const {
+  const auto largest = static_cast<uint64_t>(std::numeric_limits<int32_t>::max());
+  const uint64_t most = source_size < 0 ? largest : static_cast<uint64_t>(source_size);
+  for (size_t n = 0; n < entries_.size(); ++n) {
+    const Entry& e = entries_[n];
+    // Header-stripped tracks hold a few bytes that are in the source only once.
+    if (e.size > most + 255 || e.offset > static_cast<int64_t>(most)) return false;
+    if ((e.flags & kExtradata) != 0 && !extradata_.contains(static_cast<int64_t>(n))) return false;
+    if (e.offset >= 0 || (e.flags & kPieces) == 0) continue;
+    size_t at = e.place;
+    const auto next = [&](uint64_t& value) {
+      const auto end = std::find_if(places_.begin() + static_cast<ptrdiff_t>(at), places_.end(),
+                                    [](uint8_t byte) { return (byte & 0x80) == 0; });
+      if (end == places_.end() || end - places_.begin() >= static_cast<ptrdiff_t>(at) + 9) {
+        return false;
+      }
+      value = get_varint(at);
+      return true;
+    };
+    uint64_t size = 0;
+    uint64_t count = 0;
+    if (at > places_.size() || !next(size) || size > places_.size() - at) return false;
+    at += size;
+    if (!next(count) || count > places_.size()) return false;
+    uint64_t position = 0;
+    for (uint64_t i = 0; i < count; ++i) {
+      uint64_t gap = 0;
+      uint64_t piece = 0;
+      if (!next(gap) || !next(piece) || piece > e.size || gap > most) return false;
+      position += gap + piece;
+      size += piece;
+      if (position > most) return false;
+    }
+    if (size != e.size) return false;
+  }
+  return true;
+}
+
 Place PacketTable::place(int64_t number) const {
   const Entry& e = entry(number);
   Place place;

@@ -49,6 +49,10 @@ class PacketTable {
     a(entries_), a(places_), a(extradata_);
   }
 
+  // Of a table that came from a file: that nothing in it leads out of its arrays, or to packets
+  // that a source of this size (-1 = unknown) cannot hold.
+  bool is_plausible(int64_t source_size) const;
+
   // An unknown place: the bytes can only be had from libavformat.
   void add(const Packet& packet, uint32_t checksum, const Place& place);
   Place place(int64_t number) const;

@@ -18,7 +18,7 @@ namespace cvdecode {
 namespace {
 
 // To be raised whenever an indexer or a structure that it fills changes.
-constexpr const char* kVersion = "cvdecode index 1";
+constexpr const char* kVersion = "cvdecode index 2";
 
 uint64_t fnv1a(const std::vector<uint8_t>& bytes, size_t from) {
   uint64_t hash = 0xcbf29ce484222325u;
@@ -55,9 +55,22 @@ bool SavedIndex::load(Demuxer& demuxer, FrameIndex& index,
   std::string key;
   in(key);
   if (key != key_) return false;
-  // From here on the bytes are what store() wrote.
-  archive_index(in, index, &native);
-  demuxer.restore_scan(in);
+  // The bytes are what store() wrote, or a forgery, which must not do harm.
+  FrameIndex fresh;
+  std::shared_ptr<const NativeIndex> fresh_native;
+  try {
+    archive_index(in, fresh, &fresh_native);
+    if (!demuxer.restore_scan(in)) return false;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCorrupt) throw;
+    return false;
+  }
+  if (!is_plausible(fresh, fresh_native.get(), demuxer.packet_count())) {
+    demuxer.forget_scan();
+    return false;
+  }
+  index = std::move(fresh);
+  native = std::move(fresh_native);
   return true;
 }
 

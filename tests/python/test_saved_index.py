@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,73 @@ def test_a_damaged_index_is_made_anew(path: Path, tmp_path: Path) -> None:
         index.write_bytes(good[:size])
         with open_with(path, index) as video:
             assert len(video) == 30
+
+
+def fnv1a(data: bytes) -> int:
+    """The checksum that stands in the first eight bytes (FNV-1a, 64 bit)."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & (1 << 64) - 1
+    return value
+
+
+FORGED = """
+import sys, struct, random, numpy, cvdecode
+from test_saved_index import fnv1a
+source, index, planes = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
+good = open(index, "rb").read()
+start = 8 + 8 + struct.unpack_from("<Q", good, 8)[0]  # behind the checksum and the key
+rng = random.Random(int(sys.argv[4]))
+outcomes = {"read": 0, "refused": 0}
+for turn in range(int(sys.argv[5])):
+    forged = bytearray(good)
+    for _ in range(rng.choice((1, 1, 3))):
+        size = rng.choice((1, 2, 4, 8))
+        at = rng.randrange(start, len(good) - size)
+        if rng.random() < 0.7:
+            at -= (at - start) % size  # fields are aligned, mostly
+        edges = (0, 1, 2, 0x7F, 0xFF, 1 << 31, (1 << 31) - 1, 1 << 62)
+        value = rng.choice((*edges, rng.getrandbits(63)))
+        forged[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+    struct.pack_into("<Q", forged, 0, fnv1a(forged[8:]))
+    open(index, "wb").write(forged)
+    try:
+        with cvdecode.VideoReader(source, planes=planes, index_file=index, max_bytes=1 << 26) as v:
+            for segment in v.segments:
+                v.get_frames_in_range(segment.start, min(segment.stop, segment.start + 64))
+        outcomes["read"] += 1
+    except (cvdecode.Error, MemoryError, IndexError, ValueError) as error:
+        outcomes["refused"] += 1
+print(outcomes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "planes"),
+    [
+        ("forged.mp4", ("-c:v", "libx264", "-g", "6", "-bf", "2", "-x264-params", "weightp=2"),
+         "mv,ref,qp,bits"),
+        ("forged.ts", ("-c:v", "libx264", "-g", "6", "-bf", "2"), "mv,ref"),
+        ("forged.avi", ("-c:v", "mpeg4", "-g", "6"), "mv,ref,qp"),
+    ],
+)  # fmt: skip
+def test_a_forged_index_does_no_harm(
+    encode: Encode, tmp_path: Path, name: str, options: tuple[str, ...], planes: str
+) -> None:
+    """Fields rewritten and the checksum made to fit: made anew, a typed error, or wrong frames as
+    of a wrong file; never a crash. Each run is a process of its own, which would die of one."""
+    source = encode(name, *options, source="testsrc2=size=64x48:rate=25", frames=14)
+    index = tmp_path / "index"
+    with cvdecode.VideoReader(source, planes=planes.split(","), index_file=index):
+        pass
+    turns = 3000 if os.environ.get("CVDECODE_LONG") else 60
+    run = subprocess.run(
+        [sys.executable, "-c", FORGED, source, index, planes, "1", str(turns)],
+        capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "read" in run.stdout
 
 
 def test_a_folder_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
