@@ -53,7 +53,8 @@ from ._frame import (
     Segment,
 )
 from ._rasterize import rasterize
-from ._reader import Probe, Stats, VideoReader, probe, read
+from ._reader import VideoReader, probe, read
+from ._stream import Probe, Stats
 from ._token_mask import token_mask
 
 try:

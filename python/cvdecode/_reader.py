@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from fractions import Fraction
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, cast
 
@@ -15,141 +12,27 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._frame import PLANES, Array, Clip, Crop, Frame, Gop, Metadata, Segment
+from ._frame import PLANES, Array, Clip, Frame, Gop, Metadata, Segment
+from ._source import Opening, Source, check_unchanged, has_descriptor, opening_of
+from ._stream import NO_SEGMENT, Offer, Probe, Stats, metadata_fields, segments_of
+from ._times import PlayOrder
 
 Rgb = Literal["none", "key", "all"]
 Backend = Literal["auto", "native", "libav"]
-Source = Any
-"""str, os.PathLike, bytes-like, seekable binary file object, or URL."""
 Indices = Any
 """A sequence or array (or CPU tensor) of integers."""
 
-_CHROMA = {0: "4:0:0", 1: "4:2:0", 2: "4:2:2", 3: "4:4:4"}
-_QP_SCALES = {
-    "h264": "QP_Y (0 to 51)",
-    "hevc": "QpY (0 to 51)",
-    "mpeg4": "quantiser_scale of MPEG-4 part 2 (1 to 31)",
-    "mpeg1video": "quantiser_scale (1 to 31)",
-    "mpeg2video": "quantiser_scale_code (1 to 31)",
-}
-_NO_SEGMENT = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)
-"""Of a stream without a frame."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Stats:
-    """Work done so far, and what damage took. Made anew at each look at ``video.stats``."""
-
-    packets_read: int
-    slices_parsed: int
-    """native: slices entropy-decoded."""
-    pictures_parsed: int
-    """native: pictures whose slices were entropy-decoded."""
-    pictures_decoded: int
-    """libav: pictures that came out of the decoder."""
-    seeks: int
-    """libav: decoder restarts."""
-    slices_lost: int
-    slices_skipped: int
-    """Redundant pictures, and NAL units outside the base view."""
-    damage: dict[int, str]
-    """Presentation index -> what was lost of this frame and why, for the frames read so far."""
-    damage_not_presented: dict[int, str]
-    """The same for pictures that are not presented, by decode number."""
-    pts_contradict_order: bool
-    """The container's timestamps do not rise in output order; they are not followed."""
-    warnings: tuple[str, ...]
-    """What was odd in the stream, with its place."""
-
-
-class Offer(NamedTuple):
-    """What one backend can give for a stream."""
-
-    planes: tuple[str, ...]
-    why_not: dict[str, str]
-    """For each other plane: the reason."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe(Metadata):
-    """Metadata and everything else that a scan of the whole file tells."""
-
-    segments: tuple[Segment, ...]
-    gops: tuple[Gop, ...]
-    frame_types: str
-    """One letter per presented frame: I, P, B or ?."""
-    key_frames: tuple[int, ...]
-    """Presentation indices at which decoding can start."""
-    pts_seconds: npt.NDArray[np.float64]
-    """Start of each presented frame, float64 (num_frames,); NaN where the file has none."""
-    backends: dict[str, Offer]
-    """Under "native" and "libav" the planes of each, and why not the others."""
-    warnings: tuple[str, ...]
-
-    @property
-    def planes(self) -> tuple[str, ...]:
-        """The planes that backend="auto" can read."""
-        return tuple(p for p in PLANES if any(p in o.planes for o in self.backends.values()))
-
-
-class _Opening(NamedTuple):
+class _Options(NamedTuple):
     """How to open a source, again if need be."""
 
-    kind: Literal["path", "bytes", "file"]
-    source: Any
-    name: str
-    stamp: tuple[int, int] | None
-    """(size, mtime_ns) of a local file."""
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    stat = os.stat(path)
-    return (stat.st_size, stat.st_mtime_ns)
-
-
-def _opening(source: Source) -> _Opening:
-    """What ``source`` is; a TypeError that says what it could be instead."""
-    if isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
-        if "://" in path and not path.startswith("file://"):
-            return _Opening("path", path, path, None)
-        try:
-            return _Opening("path", path, path, _stamp(path))
-        except (OSError, ValueError):
-            return _Opening("path", path, path, None)  # opening it tells what is wrong
-    if hasattr(source, "read"):
-        return _file_opening(source)
-    try:
-        view = memoryview(source)
-    except TypeError:
-        raise TypeError(_teach(source)) from None
-    if not view.c_contiguous or view.itemsize != 1:
-        raise TypeError(
-            "a video in memory must be contiguous bytes, not "
-            f"{'items of ' + view.format if view.format else 'items'}; pass bytes(source)"
-        )
-    return _Opening("bytes", view, "<bytes>", None)
-
-
-def _file_opening(file: Any) -> _Opening:
-    if isinstance(file, io.TextIOBase):
-        raise TypeError("the file object is in text mode; open it with mode 'rb'")
-    if not (hasattr(file, "seek") and getattr(file, "seekable", lambda: True)()):
-        raise TypeError(
-            f"a {type(file).__name__} that cannot seek is no source; read it into memory first: "
-            "VideoReader(file.read())"
-        )
-    name = getattr(file, "name", None)
-    return _Opening("file", file, name if isinstance(name, str) else "<file object>", None)
-
-
-def _teach(source: object) -> str:
-    kinds = "a path, a URL, bytes or a memoryview, or a seekable binary file object"
-    if isinstance(source, (list, tuple, set)):
-        return f"one reader reads one source ({kinds}); open one reader for each of the sequence"
-    if type(source).__module__.startswith("torch"):
-        return f"a source is {kinds}; of a tensor of bytes pass tensor.numpy()"
-    return f"a source is {kinds}, not {type(source).__name__}"
+    planes: tuple[str, ...]
+    rgb: str
+    backend: str
+    num_threads: int
+    stream_index: int  # -1 = the best
+    index_file: str  # "" = none
+    max_bytes: int  # 0 = half of the free memory
 
 
 def _plane_names(planes: str | Iterable[str]) -> tuple[str, ...]:
@@ -158,16 +41,6 @@ def _plane_names(planes: str | Iterable[str]) -> tuple[str, ...]:
         if name not in PLANES:
             raise ValueError(f"there is no plane {name!r}; the planes are {', '.join(PLANES)}")
     return names
-
-
-def _qp_scale(codec: str, bit_depth: int) -> str:
-    if codec == "h264" and bit_depth > 8:  # 7.4.2.1.1: from -QpBdOffsetY on
-        return f"QP_Y ({-6 * (bit_depth - 8)} to 51)"
-    return _QP_SCALES.get(codec, "the codec's own")
-
-
-def _array(rows: range) -> npt.NDArray[np.int64]:
-    return np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)
 
 
 def _choice(name: str, value: str, allowed: Sequence[str]) -> str:
@@ -231,47 +104,43 @@ class VideoReader:
     ) -> None:
         self._core: _core.Reader | None = None
         self._pid = os.getpid()
-        self._options = {
-            "planes": _plane_names(planes),
-            "rgb": _choice("rgb", rgb, ("none", "key", "all")),
-            "backend": _choice("backend", backend, ("auto", "native", "libav")),
-            "num_threads": _integer("num_threads", num_threads, 1),
-            "stream_index": None
-            if stream_index is None
-            else _integer("stream_index", stream_index, 0),
-            "index_file": "" if index_file is None else os.path.abspath(index_file),
-            "max_bytes": None if max_bytes is None else _integer("max_bytes", max_bytes, 1),
-        }
-        self._opening = _opening(source)
+        self._options = _Options(
+            planes=_plane_names(planes),
+            rgb=_choice("rgb", rgb, ("none", "key", "all")),
+            backend=_choice("backend", backend, ("auto", "native", "libav")),
+            num_threads=_integer("num_threads", num_threads, 1),
+            stream_index=-1 if stream_index is None else _integer("stream_index", stream_index, 0),
+            index_file="" if index_file is None else os.path.abspath(index_file),
+            max_bytes=0 if max_bytes is None else _integer("max_bytes", max_bytes, 1),
+        )
+        self._opening = opening_of(source)
         self._open()
 
     # Opening, closing, and moving to another process
 
     def _open(self) -> None:
         options = self._options
-        stream = options["stream_index"]
         self._core = _core.Reader(
             source=self._opening.source,
-            planes=list(cast("tuple[str, ...]", options["planes"])),
-            rgb=cast(str, options["rgb"]),
-            backend=cast(str, options["backend"]),
-            num_threads=cast(int, options["num_threads"]),
-            stream_index=-1 if stream is None else cast(int, stream),
-            max_bytes=cast("int | None", options["max_bytes"]) or 0,
-            index_file=cast(str, options["index_file"]),
+            planes=list(options.planes),
+            rgb=options.rgb,
+            backend=options.backend,
+            num_threads=options.num_threads,
+            stream_index=options.stream_index,
+            max_bytes=options.max_bytes,
+            index_file=options.index_file,
             index_stamp=str(self._opening.stamp),
         )
         self._pid = os.getpid()
         self._last_stats: dict[str, Any] = {}
         self._index = self._core.index()
         self._length = int(self._index["size"])
-        self._segments = tuple(
-            Segment(start, stop, coded_size, Crop(*crop), _CHROMA.get(chroma, "other"), depth)
-            for start, stop, coded_size, crop, chroma, depth in self._index["segments"]
-        )
+        self._segments = segments_of(self._index)
         self._frames_cache: dict[str, Array] | None = None
-        self._play_order: tuple[Array, Array] | None = None
-        self._metadata = Metadata(**self._metadata_fields())
+        self._play_order: PlayOrder | None = None
+        self._metadata = Metadata(
+            **metadata_fields(self._opening.name, self._core.info(), self._index)
+        )
 
     def _handle(self) -> _core.Reader:
         """The native reader; opened anew in the child of a fork."""
@@ -283,30 +152,14 @@ class VideoReader:
 
     def _after_fork(self, parent: _core.Reader) -> None:
         opening = self._opening
-        if opening.kind == "file" and _has_descriptor(opening.source):
+        if opening.kind == "file" and has_descriptor(opening.source):
             raise _core.ReaderState(
                 "this VideoReader reads a file object whose position is shared with the parent "
                 "process; open the reader in the child, or open it by its path"
             )
-        self._check_stamp()
+        check_unchanged(self._opening)
         parent.abandon()
         self._open()
-
-    def _check_stamp(self) -> None:
-        name, stamp = self._opening.name, self._opening.stamp
-        if stamp is None:
-            return
-        try:
-            now = _stamp(name)
-        except FileNotFoundError:
-            raise _core.SourceNotFound(
-                f"{name}: no such file any more; a reader in another process opens it anew"
-            ) from None
-        if now != stamp:
-            raise _core.SourceError(
-                f"{name} has changed (size or modification time) since this reader opened it; "
-                "open it anew"
-            )
 
     def close(self) -> None:
         """Free everything. Clips stay valid; reading again raises ReaderState."""
@@ -360,41 +213,6 @@ class VideoReader:
     def metadata(self) -> Metadata:
         """Codec, sizes, rates, units; see Metadata."""
         return self._metadata
-
-    def _metadata_fields(self) -> dict[str, Any]:
-        info = self._handle().info()
-        first = self._segments[0] if self._segments else _NO_SEGMENT
-        begin, end = self._index["span"] or (None, None)
-        num, den = info["frame_rate"]
-        sar_num, sar_den = info["sar"]
-        return {
-            "source": self._opening.name,
-            "container": info["container"],
-            "codec": info["codec"],
-            "profile": info["profile"],
-            "stream_index": info["stream_index"],
-            "width": first.width,
-            "height": first.height,
-            "coded_width": first.coded_size[0],
-            "coded_height": first.coded_size[1],
-            "crop": first.crop,
-            "chroma_format": first.chroma_format,
-            "bit_depth": first.bit_depth,
-            "rotation": info["rotation"],
-            "sar": Fraction(sar_num, sar_den) if sar_num > 0 and sar_den > 0 else None,
-            "clean_aperture": info["clean_aperture"],
-            "time_base": Fraction(*info["time_base"]),
-            "frame_rate": Fraction(num, den) if num > 0 and den > 0 else None,
-            "duration_seconds": None if begin is None else end - begin,
-            "begin_stream_seconds": begin,
-            "end_stream_seconds": end,
-            "bit_rate": info["bit_rate"] or None,
-            "num_frames": self._length,
-            "num_key_frames": self._index["key_frames"],
-            "num_pictures": self._index["pictures"],
-            "mv_unit": 4,
-            "qp_scale": _qp_scale(info["codec"], first.bit_depth),
-        }
 
     def _frames(self) -> dict[str, Array]:
         """Per-frame arrays of the whole video."""
@@ -452,8 +270,8 @@ class VideoReader:
     @property
     def planes(self) -> tuple[str, ...]:
         """The planes that a read gives."""
-        planes = set(cast("tuple[str, ...]", self._options["planes"]))
-        if self._options["rgb"] != "none":
+        planes = set(self._options.planes)
+        if self._options.rgb != "none":
             planes.add("rgb")
         return tuple(name for name in PLANES if name in planes)
 
@@ -495,7 +313,7 @@ class VideoReader:
                     "pass the clip that a read returned"
                 )
         batch, arrays, segment = handle.read(frames, batch, pool)
-        where = self._segments[segment] if self._segments else _NO_SEGMENT
+        where = self._segments[segment] if self._segments else NO_SEGMENT
         if out is None:
             return Clip(arrays, self.metadata, where, batch)
         out.metadata = self.metadata
@@ -524,6 +342,9 @@ class VideoReader:
             self._in_range(int(array[wrong][0]))
         whole = array.astype(np.int64)
         return np.where(whole < 0, whole + length, whole)
+
+    def _slice(self, rows: slice) -> npt.NDArray[np.int64]:
+        return np.arange(*rows.indices(self._length), dtype=np.int64)
 
     def _in_range(self, index: int) -> int:
         if not -self._length <= index < self._length:
@@ -574,12 +395,12 @@ class VideoReader:
         self, start: int, stop: int | None = None, step: int = 1, *, out: Clip | None = None
     ) -> Clip:
         """Frames of the half-open range [start, stop), with Python's slice rules."""
-        return self._read(_array(range(*slice(start, stop, step).indices(self._length))), out)
+        return self._read(self._slice(slice(start, stop, step)), out)
 
     def __getitem__(self, key: Any) -> Any:
         """A Frame for an int, a Clip for a slice with any step."""
         if isinstance(key, slice):
-            return self._read(_array(range(*key.indices(self._length))))
+            return self._read(self._slice(key))
         try:
             return self.get_frame_at(key)
         except TypeError:
@@ -603,8 +424,7 @@ class VideoReader:
         """
         size = _integer("n", n, 1)
         _integer("step", step, 1)
-        rows = range(*slice(start, stop, step).indices(self._length))
-        return self._batches(_array(rows), size)
+        return self._batches(self._slice(slice(start, stop, step)), size)
 
     def _batches(self, frames: npt.NDArray[np.int64], size: int) -> Iterator[Clip]:
         pool = _core.BufferPool()
@@ -615,82 +435,42 @@ class VideoReader:
 
     # Reading by time
 
-    def _play(self) -> tuple[Array, Array, float, float]:
-        """(start seconds, frame) in playing order, and the seconds of begin and end."""
-        if self._index["span"] is None:
-            raise ValueError(f"{self._opening.name} has no timestamps; read its frames by index")
-        begin, end = self._index["span"]
+    def _play(self) -> PlayOrder:
         if self._play_order is None:
-            starts = self.pts_seconds
-            timed = np.flatnonzero(~np.isnan(starts))
-            order = timed[np.argsort(starts[timed], kind="stable")]
-            self._play_order = (starts[order], order)
-        return (*self._play_order, begin, end)
-
-    def _played_at(self, seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        starts, order, begin, end = self._play()
-        wrong = ~((seconds >= begin) & (seconds < end))
-        if wrong.any():
-            raise IndexError(
-                f"no frame is played at {float(seconds[wrong][0])} s: the video plays from {begin} "
-                f"to {end} s (the end excluded)"
-            )
-        # A frame is played until the next one starts, whatever its own duration says.
-        return order[np.searchsorted(starts, seconds, side="right") - 1]
+            span = self._index["span"]
+            self._play_order = PlayOrder(self._opening.name, self.pts_seconds, span)
+        return self._play_order
 
     def get_frame_played_at(self, seconds: float) -> Frame:
         """The frame on the screen at ``seconds``: the last whose timestamp is not later.
 
         Raises IndexError outside [begin_stream_seconds, end_stream_seconds).
         """
-        frames = self._played_at(np.array([float(seconds)]))
-        return self._read(frames)._frame(0)
+        return self._read(self._play().at(np.array([float(seconds)])))._frame(0)
 
     def get_frames_played_at(self, seconds: Any, *, out: Clip | None = None) -> Clip:
         """The frames on the screen at these seconds (a list, array or CPU tensor of floats)."""
         times = np.asarray(seconds, np.float64)
         if times.ndim != 1:
             raise TypeError(f"seconds are a flat list or array, not of {times.ndim} dimensions")
-        return self._read(self._played_at(times), out)
+        return self._read(self._play().at(times), out)
 
     def get_frames_played_in_range(
         self, start_seconds: float, stop_seconds: float, *, out: Clip | None = None
     ) -> Clip:
         """Every frame that is on the screen at some time of [start_seconds, stop_seconds)."""
-        starts, order, begin, end = self._play()
-        if not start_seconds <= stop_seconds:
-            raise ValueError(
-                f"start_seconds is {start_seconds}, later than stop_seconds ({stop_seconds})"
-            )
-        if not begin <= start_seconds < end or not stop_seconds <= end:
-            raise ValueError(
-                f"[{start_seconds}, {stop_seconds}) does not lie within the video, which plays "
-                f"from {begin} to {end} s"
-            )
-        if start_seconds == stop_seconds:
-            return self._read(np.zeros(0, np.int64), out)
-        first = int(np.searchsorted(starts, start_seconds, side="right")) - 1
-        last = int(np.searchsorted(starts, stop_seconds, side="left"))
-        return self._read(order[first:last], out)
+        return self._read(self._play().within(start_seconds, stop_seconds), out)
 
 
-def _has_descriptor(file: Any) -> bool:
-    try:
-        file.fileno()
-    except (AttributeError, OSError, ValueError):
-        return False
-    return True
-
-
-def _reopened(opening: Any, options: dict[str, Any], closed: bool) -> VideoReader:
+def _reopened(opening: Any, options: _Options, closed: bool) -> VideoReader:
     """Unpickles a reader."""
     video = VideoReader.__new__(VideoReader)
     video._core = None
     video._options = options
-    video._opening = _Opening(*opening)
+    video._opening = Opening(*opening)
     if video._opening.kind == "bytes":
         video._opening = video._opening._replace(source=memoryview(video._opening.source))
-    video._check_stamp()
+    check_unchanged(video._opening)
     video._open()
     if closed:
         video.close()
@@ -725,7 +505,7 @@ def probe(source: Source, stream_index: int | None = None) -> Probe:
     with VideoReader(source, planes=(), stream_index=stream_index) as video:
         frames = video._frames()
         return Probe(
-            **video._metadata_fields(),
+            **vars(video.metadata),
             segments=video.segments,
             gops=video.gops,
             frame_types="".join(frames["frame_type"].tolist()),
