@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto
 SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
 STAMPS := .venv/.stamps
 
-.PHONY: help demo test test-long build lint format bench evidence fuzz conformance cuda-check clean
+.PHONY: help demo test test-long build lint format bench evidence fuzz sanitize conformance cuda-check clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ evidence: build $(STAMPS)/dev  ## The experiments at full size: docs/evidence (g
 
 fuzz: build $(STAMPS)/dev  ## A million inputs for every fuzz target, under ASan and UBSan
 	$(PY) tests/fuzz/fuzzing.py
+
+sanitize: build $(STAMPS)/dev  ## The reader under ASan and UBSan, over damaged and hostile input
+	tools/sanitize.sh $(CURDIR)/$(PY)
 
 conformance: build $(STAMPS)/dev  ## Every oracle over every shared clip: docs/conformance.md
 	$(PY) tests/conformance.py

@@ -264,17 +264,22 @@ def test_two_threads_on_real_streams(data_dir: Path) -> None:
         assert _digest(path, 1, ("mv", "qp")) == _digest(path, 2, ("mv", "qp"))
 
 
-def test_why_there_are_no_frame_threads(
-    data_dir: Path, record_property: pytest.RecordProperty
-) -> None:
-    """Reports what frame threads do to libavcodec's vectors: they are exported while other threads
-    still write. A race proves nothing by its absence, so this test cannot fail."""
+def test_why_there_are_no_frame_threads(data_dir: Path) -> None:
+    """Frame threads make libavcodec's H.264 vectors a matter of luck: they are exported while other
+    threads still write them. Slice threads give one answer, every time; with frame threads a run
+    soon gives another. Absence of a race proves nothing: where eight runs agree, the test skips
+    and says so. That our own decoders never use frame threads, the tests above show."""
     path = data_dir / "h264/carphone_pristine.mp4"
-    counts = []
-    for threads in (ThreadType.SLICE, ThreadType.FRAME, ThreadType.FRAME):
-        frames = lp.pyav_frames(path, threads=threads)
-        vectors = [f.vectors for f in frames if f.vectors is not None]
-        digest = hashlib.sha256(b"".join(v.tobytes() for v in vectors)).hexdigest()[:12]
-        counts.append((threads.name, sum(map(len, vectors)), digest))
-    record_property("vectors", counts)
-    print("vectors by kind of threads:", counts)
+
+    def digest(threads: ThreadType) -> str:
+        text = hashlib.sha256()
+        for frame in lp.pyav_frames(path, threads=threads):
+            if frame.vectors is not None:  # by fields: the bytes between them are anything
+                for field in ("dst_x", "dst_y", "motion_x", "motion_y"):
+                    text.update(frame.vectors[field].tobytes())
+        return text.hexdigest()
+
+    right = digest(ThreadType.SLICE)
+    assert digest(ThreadType.SLICE) == right
+    if not any(digest(ThreadType.FRAME) != right for _ in range(8)):
+        pytest.skip("libavcodec's race did not show in eight runs with frame threads")

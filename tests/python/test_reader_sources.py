@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import http.server
 import io
 import mmap
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import threading
 import time
@@ -234,26 +237,39 @@ def test_fork(kind: str, path: Path, whole: cvdecode.Clip) -> None:
             assert video.get_frames_at([40, 3]).mv.tobytes() == expected
 
 
-class Slow(io.BytesIO):
-    """Lets other threads run in the middle of a read."""
+class Blocking(io.BytesIO):
+    """Stands still in the middle of a read, once told to, until it is let go."""
 
-    wait = False
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.armed = False
+        self.inside = threading.Event()
+        self.go_on = threading.Event()
 
     def readinto(self, buffer: Any) -> int:
-        if self.wait:
-            time.sleep(0.3)
+        if self.armed:
+            self.inside.set()
+            assert self.go_on.wait(60)
         return super().readinto(buffer)
 
 
-def test_a_second_thread_is_refused(path: Path, whole: cvdecode.Clip) -> None:
-    file = Slow(path.read_bytes())
+def test_a_second_thread_is_refused(encode: Encode) -> None:
+    # Larger than the 4 MiB that are kept of a file object: the read must come back to the file.
+    noise = "nullsrc=size=320x240:rate=25,geq=lum='random(1)*255':cb=128:cr=128"
+    big = encode(
+        "noise.mkv", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0", "-pix_fmt", "yuv420p",
+        source=noise, frames=80,
+    )  # fmt: skip
+    assert big.stat().st_size > 5 << 20
+    whole = cvdecode.read(big)
+    file = Blocking(big.read_bytes())
     with cvdecode.VideoReader(file) as video:
-        file.wait = True
+        file.armed = True
         done: list[np.ndarray] = []
-        thread = threading.Thread(target=lambda: done.append(video.get_frames_at([40]).mv))
+        thread = threading.Thread(target=lambda: done.append(video.get_frames_at([4]).mv))
         thread.start()
-        time.sleep(0.1)
-        if thread.is_alive() and not done:
+        try:
+            assert file.inside.wait(60), "the read never reached the file"
             uses = (
                 lambda: video[0],
                 lambda: video.stats,  # which the other thread is counting up
@@ -263,10 +279,60 @@ def test_a_second_thread_is_refused(path: Path, whole: cvdecode.Clip) -> None:
             for use in uses:
                 with pytest.raises(RuntimeError, match="one thread at a time"):
                     use()
-        thread.join()
-        file.wait = False
-        assert np.array_equal(done[0], whole.mv[[40]])
+        finally:
+            file.armed = False
+            file.go_on.set()
+            thread.join()
+        assert np.array_equal(done[0], whole.mv[[4]])
         assert np.array_equal(video[3].mv, whole.mv[3])
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves one file, in parts where it is asked for a part and told to."""
+
+    data = b""
+    ranges = True
+
+    def do_GET(self) -> None:
+        start = 0
+        asked = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if asked and self.ranges:
+            start = int(asked[1])
+            self.send_response(206)
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(self.data) - 1}/{len(self.data)}"
+            )
+        else:
+            self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes" if self.ranges else "none")
+        self.send_header("Content-Length", str(len(self.data) - start))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # the client stops where it has enough
+            self.wfile.write(self.data[start:])
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_url(path: Path, whole: cvdecode.Clip, ranges: bool) -> None:
+    handler = type("Serving", (Handler,), {"data": path.read_bytes(), "ranges": ranges})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/clip.mp4"
+            check(url, whole)
+            with cvdecode.VideoReader(url) as video, pickle.loads(pickle.dumps(video)) as other:
+                assert other.metadata.source == url
+                assert np.array_equal(other[3].mv, whole.mv[3])
+            with pytest.raises(cvdecode.PlaneUnavailable):
+                cvdecode.VideoReader(url, planes=("residual_y",), backend="libav")
+        finally:
+            server.shutdown()
+            thread.join()
+    with pytest.raises(cvdecode.SourceError):
+        cvdecode.VideoReader(url)
 
 
 def test_many_readers_in_many_threads(path: Path, whole: cvdecode.Clip) -> None:
