@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def streaming(names: Sequence[str], clips: list[Source], runs: int, save: Save) 
         rows.append({"source": source.name, "kind": source.kind, "size": source.size,
                      "crf": source.crf, "bits": bits, "figures": figures})  # fmt: skip
         save({"rows": rows, "not_measured": {c.name: c.error for c in candidates if c.error}})
-        print(f"  {source.name}", file=sys.stderr)
+        print(f"  {source.name} ({len(rows)} of {len(clips)})", file=sys.stderr)
     finish(candidates)
 
 
@@ -86,6 +87,7 @@ def coviar(path: Path, gops: int, runs: int, save: Save) -> None:
         ]
         rows[label] = measure(candidates, path, runs)
         missing.update(finish(candidates))
+        print(f"  {label}", file=sys.stderr)
     ours = [make("cvdecode.coviar.load all positions")]
     figures = measure(ours, path, runs)
     missing.update(finish(ours))
@@ -123,6 +125,7 @@ def micro(save: Save, folder: Path) -> None:
         sources.cavlc_source()
     rows = []
     for program in found:
+        print(f"  {program.name}", file=sys.stderr)
         out = folder / f"{program.name}.json"
         done = subprocess.run(
             [str(program), f"--benchmark_out={out}", "--benchmark_min_time=0.2"],
@@ -152,7 +155,7 @@ def machine() -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="counted rounds; one more warms caches")
+    parser.add_argument("--runs", type=int, default=3, help="counted rounds; one more warms caches")
     parser.add_argument("--quick", action="store_true", help="one clip, one round")
     parser.add_argument("--clip", type=Path, help="time this video alone")
     parser.add_argument("--only", help="parts, comma-separated; others stay as they were measured")
@@ -201,8 +204,10 @@ def main() -> int:
     wanted = arguments.only.split(",") if arguments.only else list(parts)
     if unknown := set(wanted) - set(parts):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
-    for part in [] if arguments.table else wanted:
-        print(part, file=sys.stderr)
+    begin = time.monotonic()
+    for number, part in enumerate([] if arguments.table else wanted, 1):
+        spent = time.monotonic() - begin
+        print(f"{part} ({number} of {len(wanted)}, {spent:.0f} s so far)", file=sys.stderr)
         parts[part]()
     text = tables.markdown(result)
     (arguments.out / "speed.md").write_text(text + "\n")

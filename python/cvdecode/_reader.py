@@ -385,7 +385,7 @@ class VideoReader:
         """
         frames = self._normal(indices)
         if len(frames) == 0:
-            first = self._segments[0] if self._segments else _NO_SEGMENT
+            first = self._segments[0] if self._segments else NO_SEGMENT
             return np.zeros((0, 3, first.height, first.width), np.uint8)
         each, row = np.unique(frames, return_inverse=True)
         rgb = _core.read_rgb(self._handle(), each.tolist())

@@ -1,0 +1,132 @@
+"""MPEG-4 that is parsed, not decoded: every vector, type and quantiser as PyAV exports it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cvdecode
+import libav_probe as lp
+
+MOVING = "mandelbrot=size=176x112:rate=25:end_scale=0.02,noise=alls=14:allf=t:all_seed=2"
+PANNING = "testsrc2=size=336x224:rate=25,scroll=h=0.11:v=0.07,noise=alls=9:all_seed=5"
+CUTS = "testsrc2=size=112x80:rate=25,geq=lum='mod(lum(X,Y)+90*floor(N/3),256)':cb=128:cr=128"
+
+# name -> source, encoder options: what each is for stands in its name.
+STREAMS: dict[str, tuple[str, list[str]]] = {
+    "plain": (MOVING, ["-q:v", "4"]),
+    "escapes_and_fine_quantiser": (MOVING, ["-q:v", "1", "-qmin", "1"]),
+    "coarse_quantiser": (MOVING, ["-q:v", "31"]),
+    "four_vectors": (MOVING, ["-q:v", "5", "-flags", "+mv4"]),
+    "quarter_samples": (MOVING, ["-q:v", "5", "-flags", "+qpel+mv4"]),
+    "video_packets": (MOVING, ["-q:v", "4", "-flags", "+mv4", "-ps", "300", "-threads", "1"]),
+    "slices": (MOVING, ["-q:v", "4", "-slices", "4", "-threads", "1"]),
+    "long_vectors": (PANNING, ["-q:v", "6", "-me_range", "200", "-flags", "+mv4"]),
+    "dquant": (MOVING, ["-b:v", "90k", "-mbd", "rd", "-mpv_flags", "+qp_rd", "-flags", "+mv4"]),
+    "matrices": (MOVING, ["-q:v", "3", "-mpeg_quant", "1"]),
+    "intra_in_p": (CUTS, ["-q:v", "9", "-sc_threshold", "1000000000"]),
+    "intra_dc_as_ac": (CUTS, ["-q:v", "24", "-sc_threshold", "1000000000"]),
+    "ac_prediction": (MOVING, ["-q:v", "8", "-flags", "+aic"]),
+}
+
+
+def make(path: Path, source: str, options: list[str], frames: int = 16) -> Path:
+    lp.ffmpeg("-f", "lavfi", "-i", source, "-frames:v", str(frames), "-pix_fmt", "yuv420p",
+              "-c:v", "mpeg4", "-g", "8", *options, str(path))  # fmt: skip
+    return path
+
+
+def forgotten(kind: np.ndarray, mv: np.ndarray) -> np.ndarray:
+    """Where libavcodec exports 0 for a vector that it knew: the lower right one of a macroblock of
+    four, when the next macroblock has four as well and begins a video packet. To predict that one
+    (h263_pred_motion), it overwrites what is to its left."""
+    cells = np.zeros(mv.shape[-2:], bool)
+    for y, x in np.argwhere((kind[:, :-1] == 8 + 2) & (kind[:, 1:] == 8 + 2)):
+        cells[4 * y + 2 : 4 * y + 4, 4 * x + 2 : 4 * x + 4] = True
+    return cells & (mv == 0).all(axis=(0, 1))
+
+
+def assert_as_pyav(
+    clip: cvdecode.Clip, n: int, frame: lp.Frame, what: str, packets: bool = False
+) -> None:
+    mv, used, kind = frame.motion(clip.qp[n].shape)
+    if packets:
+        cells = forgotten(kind, mv)
+        mv[:, :, cells] = clip.mv[n][:, :, cells]
+    np.testing.assert_array_equal(clip.mv[n], mv, what)
+    np.testing.assert_array_equal(clip.ref[n] != 0, used, what)
+    np.testing.assert_array_equal(clip.mb_type[n], kind, what)
+    np.testing.assert_array_equal(clip.qp[n], frame.qp_plane(clip.qp[n].shape) // 2, what)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_as_pyav(name: str, tmp_path: Path) -> None:
+    path = make(tmp_path / f"{name}.m4v", *STREAMS[name])
+    frames = lp.pyav_frames(path)
+    with cvdecode.VideoReader(path, ("mv", "ref", "mb_type", "qp")) as video:
+        clip = video[:]
+        stats = video.stats
+        again = video.get_frames_at([13, 2])  # from anywhere
+    assert stats.pictures_decoded == 0, "libavcodec was asked"
+    assert stats.pictures_parsed == len(clip) == len(frames) == 16
+    for n, frame in enumerate(frames):
+        assert_as_pyav(clip, n, frame, f"frame {n}", name == "video_packets")
+    np.testing.assert_array_equal(again.mv, clip.mv[[13, 2]])
+    assert clip.mv.any()
+
+
+def test_pixels_are_libavcodecs_all_the_same(tmp_path: Path) -> None:
+    path = make(tmp_path / "rgb.avi", *STREAMS["four_vectors"])
+    with cvdecode.VideoReader(path, ("mv", "qp"), rgb="all") as video:
+        both = video[:]
+    with cvdecode.VideoReader(path, (), rgb="all") as video:
+        np.testing.assert_array_equal(both.rgb, video[:].rgb)
+    with cvdecode.VideoReader(path, ("mv", "qp")) as video:
+        np.testing.assert_array_equal(both.mv, video[:].mv)
+
+
+@pytest.mark.parametrize("option", ["+ilme+ildct", "+data_partitioning"])
+def test_what_is_not_plain_is_decoded(option: str, tmp_path: Path) -> None:
+    flags = ["-data_partitioning", "1"] if "data" in option else ["-flags", option]
+    path = make(tmp_path / "other.avi", MOVING, ["-q:v", "5", *flags])
+    with cvdecode.VideoReader(path, ("mv", "qp")) as video:
+        clip = video[:]
+        assert video.stats.pictures_parsed == 0
+        assert video.stats.pictures_decoded >= 15
+    for n, frame in enumerate(lp.pyav_frames(path)):
+        if not clip.lost[n]:
+            np.testing.assert_array_equal(clip.mv[n], frame.motion(clip.qp[n].shape)[0])
+
+
+def test_damage_is_never_taken_for_motion(tmp_path: Path) -> None:
+    """A byte is overwritten in the middle of a VOP. Where the parser still reads the picture, PyAV
+    must find it whole too, and the same vectors in it: else it is libavcodec's, or lost."""
+    path = make(tmp_path / "whole.avi", *STREAMS["four_vectors"])
+    data = path.read_bytes()
+    begin, end = data.index(b"movi"), data.index(b"idx1")
+    lost = parsed = 0
+    for seed in range(20):
+        rng = random.Random(seed)
+        damaged = bytearray(data)
+        at = rng.randrange(begin + 600, end)
+        if b"00dc" in damaged[at - 16 : at + 16]:
+            continue
+        damaged[at] ^= 1 << rng.randrange(8)
+        broken = tmp_path / "broken.avi"
+        broken.write_bytes(damaged)
+        frames = lp.pyav_frames(broken)
+        with cvdecode.VideoReader(broken, ("mv", "ref", "mb_type", "qp")) as video:
+            clip = video[:]
+            parsed += video.stats.pictures_parsed
+        lost += int(clip.lost.sum())
+        if len(frames) != len(clip):
+            continue
+        for n, frame in enumerate(frames):
+            if clip.lost[n] or frame.corrupt or (frame.vectors is None and frame.qp is None):
+                continue
+            assert_as_pyav(clip, n, frame, f"seed {seed}, frame {n}")
+    assert lost > 0
+    assert parsed > 150
