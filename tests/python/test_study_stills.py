@@ -144,6 +144,8 @@ def test_variants_of_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert not list(out.glob(".*"))
     stamp = (out / "q25.264").stat().st_mtime_ns
     before = (out / "stills.jsonl").read_bytes()
+    assert json.loads(before.splitlines()[0])["versions"]["cvdecode"] == cvdecode.__version__
+    assert len(before.splitlines()) == 1 + len(records)
     assert main([*command, "--frames", "0,2", "--bitrate", "30"]) == 0
     assert (out / "q25.264").stat().st_mtime_ns == stamp
     assert (out / "stills.jsonl").read_bytes() == before

@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from cvdecode.cli._study_grid import numbers
+from cvdecode.cli._study_grid import command, numbers
 from cvdecode.cli._terminal import print_table
 
 
@@ -39,6 +39,7 @@ def stills(arguments: argparse.Namespace) -> int:
         qps=arguments.qp,
         bitrates=arguments.bitrate,
         frames=arguments.frames,
+        command=command(),
     )
     np.save(os.path.join(arguments.out, "labels.npy"), labels)
     if arguments.json:

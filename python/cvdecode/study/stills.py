@@ -27,7 +27,7 @@ from .errors import EncodeFailed, StudyError
 from .ffmpeg import feed, local, start
 from .ffmpeg import frames as decoded
 from .measures import psnr, ssim
-from .records import dump, write_atomic
+from .records import dump, provenance, write_atomic
 
 Array = npt.NDArray[Any]
 Images = npt.NDArray[np.uint8]
@@ -286,6 +286,7 @@ def synthesise(
     qps: Sequence[int] = QPS,
     bitrates: Sequence[int] = (),
     frames: Sequence[int] = FRAMES,
+    command: str = "",
 ) -> list[dict[str, Any]]:
     """Writes every variant of a set of images as ``<variant>.npy``, uint8 (N, 3, H, W).
 
@@ -294,6 +295,7 @@ def synthesise(
     Args:
         images: RGB (N, H, W, 3) or grey (N, H, W), uint8, H and W even.
         frames: positions in the clip.
+        command: what the user typed, for ``stills.jsonl``.
 
     Returns:
         One record a variant: psnr (dB) and ssim of its luma against the image, and for the coded
@@ -328,7 +330,8 @@ def synthesise(
                 mean = float(counts @ np.arange(52) / counts.sum())
                 more = {rate: value, "frame": frame, "mean_qp": mean, "qp_histogram": counts}
                 records.append(record | more)
-    write_atomic(folder / "stills.jsonl", "".join(dump(r) + "\n" for r in records))
+    head = {"key": "study", "kind": "study", **provenance(command), "images": len(yuv)}
+    write_atomic(folder / "stills.jsonl", "".join(dump(r) + "\n" for r in (head, *records)))
     return records
 
 
@@ -339,6 +342,7 @@ def _variant(folder: Path, name: str, found: Images, yuv: Images) -> dict[str, A
     os.replace(part, folder / f"{name}.npy")
     distance = psnr(yuv[:, 0], found[:, 0])
     record = {
+        "key": f"still|{name}",
         "kind": "still",
         "variant": name,
         "psnr": distance if np.isfinite(distance) else None,
