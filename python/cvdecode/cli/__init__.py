@@ -7,12 +7,23 @@ import sys
 from typing import TYPE_CHECKING
 
 import cvdecode
-from cvdecode.cli import accumulate, bench, evaluate, extract, predict, probe, study, train, view
+from cvdecode.cli import (
+    accumulate,
+    bench,
+    enhance,
+    evaluate,
+    extract,
+    predict,
+    probe,
+    study,
+    train,
+    view,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (probe, extract, accumulate, view, bench, study, train, evaluate, predict)
+COMMANDS = (probe, extract, accumulate, view, bench, study, train, evaluate, predict, enhance)
 
 
 def parser() -> argparse.ArgumentParser:
