@@ -77,22 +77,18 @@ def seeds() -> list[tuple[str, bytes]]:
         for stream in streams.matrix(folder, frames=4, size="32x32"):
             made.append((stream.name, stream.path.read_bytes()))
         for number in range(12):
-            recipe = handmade.Recipe(number, width=2, height=2, pictures=5)
-            recipe.weighted_bipred_idc = number % 3
+            hand = handmade.Recipe(number, width=2, height=2, pictures=5)
+            hand.weighted_bipred_idc = number % 3
             path = folder / f"hand{number}.264"
-            handmade.write(path, recipe)
+            handmade.write(path, hand)
             made.append((path.stem, path.read_bytes()))
         for number, (cabac, inference, lossless) in enumerate(
             itertools.product((False, True), (False, True), (False, True))
         ):
             path = folder / f"syntax{number}.264"
-            size = {"width": 2, "height": 2, "pictures": 5}
-            syntax_writer.write(
-                path,
-                syntax_writer.Recipe(
-                    number, cabac=cabac, inference=inference, lossless=lossless, **size
-                ),
-            )
+            recipe = syntax_writer.Recipe(number, cabac, 2, 2, 5, inference=inference)
+            recipe.lossless = lossless
+            syntax_writer.write(path, recipe)
             made.append((path.stem, path.read_bytes()))
     short = [(name, data[:MAX_LEN]) for name, data in made]
     # The size changes in mid-stream: what a thread keeps from a larger picture must not matter.
