@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import data_candidates
 import sources
 import tables
 from candidates import COVIAR_STANDIN, CVP, DECODE, PROGRAMS, Program, finish, make, measure
@@ -117,6 +118,30 @@ def memory(small: Path, path: Path, save: Save) -> None:
     save({"source": path.name, "peak_bytes": peaks, "not_measured": missing})
 
 
+def data(folders: list[tuple[str, Path]], runs: int, save: Save) -> None:
+    """Samples of a training loader, opening included, and the memory that reading them takes."""
+    names = [*data_candidates.COVIAR, *data_candidates.MOTION]
+    rows = {}
+    missing: dict[str, str] = {}
+    for label, folder in folders:
+        # CoViAR's accumulation has no meaning in B-frames, so its peer reads the first alone.
+        wanted = [n for n in names if n != data_candidates.PYAV_PEER or label == folders[0][0]]
+        candidates = [make(name) for name in wanted]
+        figures = measure(candidates, folder, runs)
+        for candidate in candidates:
+            answer = candidate.run(folder)
+            if answer is not None:
+                figures[candidate.name]["peak_bytes"] = answer["peak_bytes"]
+                figures[candidate.name]["process_bytes"] = answer["process_bytes"]
+        rows[label] = figures
+        missing.update(finish(candidates))
+        save({"rows": rows, "not_measured": missing})
+    first = make(data_candidates.FIRST_BATCH)
+    answer = first.run(sources.CACHE / "index-of-10000")
+    missing.update(finish([first]))
+    save({"rows": rows, "first_batch": answer, "not_measured": missing})
+
+
 def micro(save: Save, folder: Path) -> None:
     """The google-benchmark programs; each leaves its own JSON in the folder too."""
     found = sorted(PROGRAMS.glob("*_bench"))
@@ -199,6 +224,9 @@ def main() -> int:
         "threads": lambda: threads(big, 2 * runs, saver("threads", 2 * runs)),
         "coviar": lambda: coviar(sources.coviar_source(), gops, runs, saver("coviar", runs)),
         "memory": lambda: memory(sources.gop_source(12, 0), big, saver("memory", 1)),
+        "data": lambda: data(
+            sources.sample_folders()[: 1 if arguments.quick else None], runs, saver("data", runs)
+        ),
         "micro": lambda: micro(saver("micro", 1), arguments.out),
     }
     wanted = arguments.only.split(",") if arguments.only else list(parts)

@@ -123,6 +123,25 @@ def coviar_source() -> Path:
     )  # fmt: skip
 
 
+def sample_folder(name: str, *options: str) -> Path:
+    """A folder of 340x256 clips, one of each kind of footage."""
+    for kind, source in KINDS.items():
+        if (DATA / source).exists():
+            _encode(DATA / source, CACHE / name / f"{kind}.mp4", "-vf", "scale=340:256,setsar=1",
+                    "-c:v", "libx264", "-crf", "23", "-pix_fmt", "yuv420p", *options)  # fmt: skip
+    return CACHE / name
+
+
+def sample_folders() -> list[tuple[str, Path]]:
+    """CoViAR's kind of GOP in H.264, and what encoders make by default."""
+    p_only = ("-g", "12", "-keyint_min", "12", "-sc_threshold", "0", "-bf", "0", "-refs", "1")
+    return [
+        ("GOP 12, P", sample_folder("samples-gop12-p", *p_only)),
+        ("GOP 12, B", sample_folder("samples-gop12-b", *p_only[:6], "-bf", "2")),
+        ("GOP 250", sample_folder("samples-gop250")),
+    ]
+
+
 def cavlc_source() -> Path:
     """Baseline profile, for the microbenchmarks."""
     return _derived(

@@ -238,7 +238,9 @@ def peak_restarts() -> None:
 
 
 def main() -> None:
-    candidate = CANDIDATES[sys.argv[1]]
+    import data_candidates
+
+    candidate = {**CANDIDATES, **data_candidates.CANDIDATES}[sys.argv[1]]
     for line in sys.stdin:
         peak_restarts()
         before = memory("VmRSS")
@@ -247,13 +249,14 @@ def main() -> None:
         result = candidate(line.strip())
         spent = time.process_time() - begin
         wall = time.perf_counter() - wall
-        if isinstance(result, Seconds):
-            spent, result = float(result), 0
+        if isinstance(result, float):
+            spent, result = float(result), getattr(result, "frames", 0)
         answer = {
             "seconds": spent,
             "wall_seconds": wall,
             "frames": result,
             "peak_bytes": max(0, memory("VmHWM") - before),
+            "process_bytes": memory("VmHWM"),
         }
         print(json.dumps(answer), flush=True)
 
