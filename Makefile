@@ -13,7 +13,8 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto
 SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -name '*.pyc' -not -path '*/__pycache__*') CMakeLists.txt pyproject.toml
 STAMPS := .venv/.stamps
 
-.PHONY: help demo test test-long build lint format bench evidence fuzz sanitize conformance cuda-check clean
+.PHONY: help demo test test-long build lint format bench bench-accumulation evidence \
+  evidence-accumulation fuzz sanitize conformance cuda-check clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +68,12 @@ bench: build build/venv-cvp/.stamp  ## Speed against the peers: JSON under bench
 	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" >/dev/null
 	cmake --build --preset bench --target bench_programs
 	$(PY) bench/python/run.py $(BENCH_ARGS)
+
+bench-accumulation: build  ## Accumulation against NumPy and memcpy, and grid=4 against parsing: a table
+	$(PY) bench/python/accumulation.py
+
+evidence-accumulation: build $(STAMPS)/dev  ## Accumulated displacement against motion that a formula gives
+	$(PY) bench/python/known_motion.py --pictures docs/images
 
 evidence: build $(STAMPS)/dev  ## The experiments at full size: docs/evidence (goes on where it stopped)
 	$(PY) -m evidence $(EVIDENCE_ARGS)

@@ -49,7 +49,10 @@ def main() -> None:
     t = arguments.frame
     residual = np.clip(128 + 2 * acc.residual_y[t].astype(np.int32), 0, 255).astype(np.uint8)
     colours = np.array([[236, 240, 243], [227, 100, 20], [0, 0, 0], [90, 90, 90], [72, 149, 239]])
+    # Traces that end in frame 0 dark, in the frame itself bright.
+    steps = np.clip(acc.anchor[t], 0, t) / max(t, 1)
     pictures = {
+        "anchor": (30 + 220 * steps).astype(np.uint8),
         "frame": clip.rgb[t].transpose(1, 2, 0),
         "displacement": flow_image(acc.displacement[t]),
         "mask": colours[acc.mask[t]].astype(np.uint8),

@@ -229,7 +229,9 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
   if (options.one_step && !options.coviar && (recon || options.per_frame)) {
     finish_one_step(provider, options, segment, frames, result, scratch);
   } else if (recon) {
-    fill_recon_diff(provider, frames, result, rows.positions, options.residual_budget);
+    fill_recon_diff(provider, frames, result, rows.positions,
+                    options.kernels != nullptr ? *options.kernels : kernels::trace_best(),
+                    options.residual_budget);
   }
   for (const auto& [from, to] : repeats) rows.copy(result, from, to);
 

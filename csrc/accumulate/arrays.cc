@@ -9,6 +9,15 @@
 #include "base/error.h"
 
 namespace cvdecode {
+namespace {
+
+// Whether a cell refers to what the one before it does: mostly so, and much cheaper to ask.
+bool same_reference(const ArrayRow& row, size_t cell) {
+  return row.ref != nullptr ? row.ref[cell] == row.ref[cell - 1]
+                            : row.ref_picture[cell] == row.ref_picture[cell - 1];
+}
+
+}  // namespace
 
 ArrayProvider::ArrayProvider(const Geometry& geometry, std::vector<ArrayRow> rows)
     : geometry_(geometry), rows_(std::move(rows)) {
@@ -78,10 +87,10 @@ void ArrayProvider::sort_by_references() {
     const ArrayRow& r = rows_[static_cast<size_t>(row)];
     if (r.ref == nullptr && r.ref_picture == nullptr) continue;
     std::set<int32_t> distinct;
-    int32_t last = -1;
     for (size_t i = 0; i < cells; ++i) {
+      if (i > 0 && same_reference(r, i)) continue;
       const int32_t to = row_of_reference(r, i);
-      if (to >= 0 && to != last) distinct.insert(last = to);
+      if (to >= 0) distinct.insert(to);
     }
     uses[static_cast<size_t>(row)].assign(distinct.begin(), distinct.end());
   }
@@ -136,6 +145,10 @@ void ArrayProvider::read(std::span<const int32_t> pictures, PlaneMask planes, co
       need(row.ref != nullptr ? static_cast<const void*>(row.ref) : row.ref_picture, true, "ref");
       references_.resize(cells);
       for (size_t i = 0; i < cells; ++i) {
+        if (i > 0 && same_reference(row, i)) {
+          references_[i] = references_[i - 1];
+          continue;
+        }
         const int32_t to = row_of_reference(row, i);
         references_[i] = to < 0 ? to : number_of_[static_cast<size_t>(to)];
         // A repeat of a row stands for its first copy, which is in row_at_ already.

@@ -55,7 +55,7 @@ T* row_of(const BufferPtr& buffer, size_t row_elements, int64_t row) {
 
 void fill_recon_diff(MotionProvider& provider, std::span<const WantedFrame> frames,
                      const AccumulateResult& result, const BufferPtr& positions,
-                     int64_t budget_bytes) {
+                     const kernels::TraceKernels& kernels, int64_t budget_bytes) {
   const Geometry& g = result.geometry;
   const auto stride = static_cast<size_t>(g.coded_width);
   const size_t cells = stride * static_cast<size_t>(g.coded_height);
@@ -109,28 +109,33 @@ void fill_recon_diff(MotionProvider& provider, std::span<const WantedFrame> fram
       const auto* at_x = row_of<int16_t>(positions, 2 * cells, frame.row);
       const int16_t* at_y = at_x + cells;
       auto* out = row_of<int16_t>(result.residual, 3 * samples, frame.row);
-      int32_t last = -1;
-      const uint8_t* rgb = nullptr;
       for (int y = 0; y < height; ++y) {
-        for (int x = 0; x < width; ++x) {
+        for (int x = 0; x < width;) {
           const size_t at = coded_at(x, y);
-          const size_t here =
-              static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+          const int run =
+              kernels.run_of_ends({at_x + at, at_y + at, end + at, mask + at, width - x});
+          int16_t* const to =
+              out + static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+          x += run;
           if (is_void(mask[at])) {
-            for (size_t c = 0; c < 3; ++c) out[c * samples + here] = 0;
+            for (size_t c = 0; c < 3; ++c) std::fill_n(to + c * samples, run, int16_t{0});
             continue;
           }
-          if (end[at] != last) {
-            last = end[at];
-            rgb = store.find(picture_of_end(provider, last));
-          }
+          const uint8_t* rgb = store.find(picture_of_end(provider, end[at]));
           if (rgb == nullptr) continue;  // another round holds it
-          const size_t from = static_cast<size_t>(clamp_to(at_y[at] - g.crop_top, height)) *
-                                  static_cast<size_t>(width) +
-                              static_cast<size_t>(clamp_to(at_x[at] - g.crop_left, width));
+          const uint8_t* const row =
+              rgb + static_cast<size_t>(clamp_to(at_y[at] - g.crop_top, height)) *
+                        static_cast<size_t>(width);
+          const int from = at_x[at] - g.crop_left;
           for (size_t c = 0; c < 3; ++c) {
-            out[c * samples + here] =
-                static_cast<int16_t>(out[c * samples + here] - rgb[c * samples + from]);
+            if (from >= 0 && from + run <= width) {
+              kernels.subtract(row + c * samples + from, run, to + c * samples);
+              continue;
+            }
+            for (int i = 0; i < run; ++i) {  // some lie outside the display area
+              kernels.subtract(row + c * samples + clamp_to(from + i, width), 1,
+                               to + c * samples + i);
+            }
           }
         }
       }

@@ -16,7 +16,7 @@ namespace cvdecode {
 // to pixels. `ends` (as end_of gives), `mask`, `positions` are rows of coded size.
 void fill_recon_diff(MotionProvider& provider, std::span<const WantedFrame> frames,
                      const AccumulateResult& result, const BufferPtr& positions,
-                     int64_t budget_bytes);
+                     const kernels::TraceKernels& kernels, int64_t budget_bytes);
 
 // hops=1: rgb_t(p) minus the motion-compensated reference, through both lists where a block has
 // two: (a + b + 1) >> 1. Whole samples: pi rounds each vector.

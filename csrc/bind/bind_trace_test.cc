@@ -118,11 +118,32 @@ std::pair<int, int32_t> select_kernel(const std::string& build, int count, const
   return {same, longest};
 }
 
+int ends_kernel(const std::string& build, int count, const py::dict& planes) {
+  const auto n = static_cast<size_t>(count);
+  kernels::EndRow row;
+  get(planes, "at_x", n, row.at_x);
+  get(planes, "at_y", n, row.at_y);
+  get(planes, "end", n, row.end);
+  get(planes, "mask", n, row.mask);
+  row.count = count;
+  return trace_build(build).run_of_ends(row);
+}
+
+void subtract_kernel(const std::string& build, int count, const py::dict& planes) {
+  const uint8_t* from = nullptr;
+  int16_t* to = nullptr;
+  get(planes, "from", static_cast<size_t>(count), from);
+  get(planes, "to", static_cast<size_t>(count), to);
+  trace_build(build).subtract(from, count, to);
+}
+
 }  // namespace
 
 void register_trace_test(py::module_& m) {
   m.def("trace_kernel", &trace_kernel, "Private, for tests: one kernel of the trace.");
   m.def("select_kernel", &select_kernel, "Private, for tests: the kernel that joins blocks.");
+  m.def("ends_kernel", &ends_kernel, "Private, for tests: the kernel that finds runs of ends.");
+  m.def("subtract_kernel", &subtract_kernel, "Private, for tests: a row minus another.");
 }
 
 }  // namespace cvdecode::bind

@@ -105,7 +105,16 @@ struct SelectJob {
   BlockMotion* out = nullptr;
 };
 
-// Each but select returns how many sums were clipped to int16.
+// Cells of a row of a map, to the end of the row.
+struct EndRow {
+  const int16_t* at_x = nullptr;
+  const int16_t* at_y = nullptr;
+  const int32_t* end = nullptr;
+  const uint8_t* mask = nullptr;
+  int count = 0;  // at least 1
+};
+
+// pixels, chroma and blocks return how many sums were clipped.
 struct TraceKernels {
   // Writes the motion of the first block and of those after it whose references are the same;
   // returns how many these are. More of the row may be written, and is written again.
@@ -115,6 +124,11 @@ struct TraceKernels {
   int64_t (*chroma)(const TraceJob& job);  // chroma grid: residual_u, residual_v, mask_uv
   // grid=4: a map has one cell per 4x4 block; packed, hops, and the planes where they are not null.
   int64_t (*blocks)(const TraceJob& job);
+  // How many cells, from the first on, ended side by side in one picture, each one sample to the
+  // right of the one before; or are void, like the first.
+  int (*run_of_ends)(const EndRow& row);
+  // to[i] -= from[i]
+  void (*subtract)(const uint8_t* from, int count, int16_t* to);
   std::string name;
 };
 

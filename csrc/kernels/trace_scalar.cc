@@ -59,11 +59,25 @@ int64_t trace_blocks(const TraceJob& job) {
   return clipped;
 }
 
+int run_of_ends(const EndRow& row) {
+  int n = 1;
+  for (; n < row.count; ++n) {
+    if (is_void(row.mask[n]) != is_void(row.mask[0])) break;
+    if (row.end[n] != row.end[0] || row.at_y[n] != row.at_y[0]) break;
+    if (row.at_x[n] != row.at_x[0] + (is_void(row.mask[0]) ? 0 : n)) break;
+  }
+  return n;
+}
+
+void subtract(const uint8_t* from, int count, int16_t* to) {
+  for (int i = 0; i < count; ++i) to[i] = static_cast<int16_t>(to[i] - from[i]);
+}
+
 }  // namespace
 
 const TraceKernels& trace_scalar() {
-  static const TraceKernels kTable = {select_run, trace_pixels, trace_chroma, trace_blocks,
-                                      "scalar"};
+  static const TraceKernels kTable = {select_run,  trace_pixels, trace_chroma, trace_blocks,
+                                      run_of_ends, subtract,     "scalar"};
   return kTable;
 }
 

@@ -16,6 +16,7 @@ Reduce = Literal["mean", "max", "nearest"]
 Resize = Literal["longer", "shorter", "squash", "none"]
 
 _VECTORS = ("mv", "displacement")
+_ON_PIXELS = ("residual_y", "residual_uv", "rgb")
 _NAMES = ("mb_type", "ref", "anchor", "mask", "mask_uv")
 """Planes whose values name things: they are picked, never averaged."""
 
@@ -112,6 +113,10 @@ def rasterize(
     Returns:
         (..., rows, columns), leading axes as in the plane. float32 for "mean" and scaled vectors,
         else the plane's own dtype. A tensor where the plane is one on a GPU, on that GPU.
+
+    Raises:
+        PlaneNotRead: the clip was read without this plane.
+        ValueError: no such plane; arguments out of range or that exclude each other.
     """
     if plane is None:
         plane = "mv" if isinstance(source, (Clip, Frame)) else "displacement"
@@ -201,10 +206,10 @@ def _cells(
         block = source.grid if plane not in ("residual", "residual_uv", "mask_uv") else 1
         # Its planes are cropped to whole cells already.
         return array, block, (crop.left % block, crop.top % block)
-    if plane not in source.planes:
-        raise ValueError(f"the clip has no plane {plane!r}; it has {', '.join(source.planes)}")
+    if plane not in source.planes and plane not in (*source.block_size, *_ON_PIXELS):
+        raise ValueError(f"no plane is called {plane!r}; the clip has {', '.join(source.planes)}")
     array = getattr(source, plane)
-    if plane in ("residual_y", "residual_uv", "rgb"):
+    if plane in _ON_PIXELS:
         return array, 1, (0, 0)
     block = source.block_size[plane]
     array = array[..., crop.top // block :, crop.left // block :]

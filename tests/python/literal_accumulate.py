@@ -17,6 +17,10 @@ sys.setrecursionlimit(20000)
 UNUSED, UNTRUSTED, MISSING, OTHER_FIELD = -1, -2, -3, -4
 
 
+def clamp(at: int, size: int) -> int:
+    return max(0, min(size - 1, at))
+
+
 @dataclass
 class Picture:
     """One picture. `refpic` holds decode numbers or the four words above."""
@@ -65,8 +69,8 @@ class Literal:
     def pi(self, x: int, y: int, vx: int, vy: int) -> tuple[int, int]:
         h, w = self.size
         return (
-            max(0, min(w - 1, x + ((vx + 2) >> 2))),
-            max(0, min(h - 1, y + ((vy + 2) >> 2))),
+            clamp(x + ((vx + 2) >> 2), w),
+            clamp(y + ((vy + 2) >> 2), h),
         )
 
     # Which picture is the wanted anchor of frame t.
@@ -81,10 +85,7 @@ class Literal:
         before = [a for a in self.settings.anchors if here is not None and a <= here]
         if not before:
             return None
-        for n, picture in enumerate(self.pictures):
-            if picture.presentation == max(before):
-                return n
-        return None
+        return self.decode_number(max(before))
 
     def distance(self, t: int, r: int) -> float:
         if r < 0:
@@ -206,8 +207,7 @@ class Literal:
         else:
             _, mask, r, vx, vy = step
             h, w = self.pictures[t].res_uv.shape[1:]
-            sx = max(0, min(w - 1, x + ((vx + 4) >> 3)))
-            sy = max(0, min(h - 1, y + ((vy + 4) >> 3)))
+            sx, sy = clamp(x + ((vx + 4) >> 3), w), clamp(y + ((vy + 4) >> 3), h)
             far = (mask, 0, 0) if step[0] == "end" else self.chroma(r, sx, sy, wanted)
             if far[0] in (2, 3):
                 out = (far[0], 0, 0)
@@ -254,12 +254,14 @@ class Literal:
         index = self.pictures[picture].presentation
         return -2 if index is None else index
 
-    def decode_number(self, presentation: int) -> int:
-        return next(n for n, p in enumerate(self.pictures) if p.presentation == presentation)
+    def decode_number(self, presentation: int) -> int | None:
+        shown = (n for n, p in enumerate(self.pictures) if p.presentation == presentation)
+        return next(shown, None)
 
     def frame(self, presentation: int, grid: int = 1) -> dict[str, np.ndarray]:
         """Every output for one frame, cropped to the display size."""
         t = self.decode_number(presentation)
+        assert t is not None, f"frame {presentation} is not there"
         h, w = self.size
         left, top, right, bottom = self.crop
         # With the default anchors a map is one and the same for every frame that looks at it.
@@ -307,9 +309,7 @@ class Literal:
         """The pixel at coded (x, y), moved into the display area."""
         left, top, _, _ = self.crop
         rgb = self.pictures[picture].rgb
-        yy = max(0, min(rgb.shape[1] - 1, y - top))
-        xx = max(0, min(rgb.shape[2] - 1, x - left))
-        return rgb[:, yy, xx].astype(int)
+        return rgb[:, clamp(y - top, rgb.shape[1]), clamp(x - left, rgb.shape[2])].astype(int)
 
     def recon_diff(self, t: int, pixels: Any, wanted: int | None) -> np.ndarray:
         left, top, _, _ = self.crop

@@ -143,7 +143,9 @@ def test_only_the_chain_is_read() -> None:
         got = run(pictures, CROPS[0], frames=[frame])
         # A block of the chain may point into a picture that no pixel of this frame reaches.
         needed = len(literal.touched)
-        before = sum(p.kind != "I" for p in pictures[: literal.decode_number(frame) + 1])
+        here = literal.decode_number(frame)
+        assert here is not None
+        before = sum(p.kind != "I" for p in pictures[: here + 1])
         assert needed <= got["stats"]["pictures_read"] <= before
         fewer |= got["stats"]["pictures_read"] < before
     assert fewer

@@ -191,3 +191,43 @@ def test_selection(build: str) -> None:
                     np.testing.assert_array_equal(out[name][:n], want[:n])
                     real = max(real, int(np.abs(want[:n].astype(int)).max()))
                 assert longest >= real
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_runs_of_ends(build: str) -> None:
+    """Traces side by side, broken off in one of five ways at every place."""
+    rng = np.random.default_rng(3)
+    for count in (*range(1, 36), 67):
+        for what in ("at_x", "at_y", "end", "mask", "nothing"):
+            same = count if what == "nothing" else int(rng.integers(1, count + 1))
+            void = rng.random() < 0.2
+            row = {
+                "at_x": (0 if void else 7 + np.arange(count)) + np.zeros(count, "<i2"),
+                "at_y": np.full(count, 0 if void else 9),
+                "end": np.full(count, -1 if void else 70000),
+                "mask": rng.integers(2, 4, count) if void else rng.choice([0, 1, 4], count),
+            }
+            if what == "mask":
+                row[what][same:] = 0 if void else 2
+            elif what != "nothing":
+                row[what][same:] += 1
+            for memory in (Guarded(), Walled()):
+                placed = {
+                    name: memory.like(plane.astype({**LUMA, **MORE}[name]), 1)
+                    for name, plane in row.items()
+                }
+                assert _core.ends_kernel(build, count, placed) == same
+                assert memory.intact()
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_subtraction(build: str) -> None:
+    rng = np.random.default_rng(4)
+    for count in (*range(1, 36), 67):
+        there = rng.integers(0, 256, count).astype("u1")
+        here = rng.integers(0, 256, count).astype("<i2")
+        for memory in (Guarded(), Walled()):
+            planes = {"from": memory.like(there, 1), "to": memory.like(here, 1)}
+            _core.subtract_kernel(build, count, planes)
+            np.testing.assert_array_equal(planes["to"], here - there.astype("<i2"))
+            assert memory.intact()

@@ -170,7 +170,9 @@ def test_other_sources(path: Path, clip: Any) -> None:
 def test_refusals(clip: Any) -> None:
     with pytest.raises(ValueError, match="name things"):
         rasterize(clip, "mb_type", grid=8, reduce="mean")
-    with pytest.raises(ValueError, match="no plane 'bits'"):
+    with pytest.raises(ValueError, match="no plane is called 'motion'"):
+        rasterize(clip, "motion")
+    with pytest.raises(cvdecode.PlaneNotRead, match="bits"):
         rasterize(clip, "bits")
     with pytest.raises(ValueError, match="multiple"):
         rasterize(clip, patch=14, size=100)
