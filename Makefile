@@ -14,7 +14,7 @@ SOURCES := $(shell find csrc python/cvdecode -type f -not -name '*.so' -not -nam
 STAMPS := .venv/.stamps
 
 .PHONY: help demo test test-long build lint format bench bench-accumulation evidence \
-  evidence-accumulation fuzz sanitize conformance cuda-check clean
+  evidence-accumulation evidence-quick fuzz sanitize conformance cuda-check clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ evidence-accumulation: build $(STAMPS)/dev  ## Accumulated displacement against 
 
 evidence: build $(STAMPS)/dev  ## The experiments at full size: docs/evidence (goes on where it stopped)
 	$(PY) -m evidence $(EVIDENCE_ARGS)
+
+evidence-quick: build $(STAMPS)/dev  ## The same at toy size, into build/evidence-quick: does it run?
+	CVDECODE_EVIDENCE_CACHE=build/evidence-quick $(PY) -m evidence --quick --out build/evidence-quick
 
 fuzz: build $(STAMPS)/dev  ## A million inputs for every fuzz target, under ASan and UBSan
 	$(PY) tests/fuzz/fuzzing.py

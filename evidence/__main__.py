@@ -6,34 +6,46 @@ import argparse
 import importlib
 from pathlib import Path
 
-from evidence import record
+from evidence import plots, record
 
-EXPERIMENTS = ("bframes",)
+EXPERIMENTS = ("bframes", "motion_error", "ablation", "real", "frames", "alignment")
+# Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
+VARIANTS = {"ablation_defaults": ("ablation", {"codec": "default"})}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evidence", description=__doc__)
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    parser.add_argument(
+        "experiments", nargs="*", metavar="EXPERIMENT", help=", ".join([*EXPERIMENTS, *VARIANTS])
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, one seed")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds")
     parser.add_argument("--out", type=Path, help="folder of results (default: docs/evidence)")
     parser.add_argument("--report", action="store_true", help="run nothing, write the report")
     arguments = parser.parse_args()
-    unknown = set(arguments.experiments) - set(EXPERIMENTS)
+    unknown = set(arguments.experiments) - {*EXPERIMENTS, *VARIANTS}
     if unknown:
-        parser.error(f"no experiment {', '.join(sorted(unknown))}; there are {EXPERIMENTS}")
+        parser.error(
+            f"no experiment {', '.join(sorted(unknown))}; there are {', '.join(EXPERIMENTS)}"
+        )
     if arguments.quick and arguments.out is None:
         parser.error("--quick needs --out: docs/evidence holds full runs only")
     out = arguments.out or record.DOCS
-    for name in arguments.experiments or EXPERIMENTS:
-        module = importlib.import_module(f"evidence.{name}")
-        settings = dict(module.QUICK if arguments.quick else module.FULL)
+    for name in arguments.experiments or [*EXPERIMENTS, *VARIANTS]:
+        where, changes = VARIANTS.get(name, (name, {}))
+        module = importlib.import_module(f"evidence.{where}")
+        settings = {**(module.QUICK if arguments.quick else module.FULL), **changes}
         if arguments.seeds:
             settings["seeds"] = arguments.seeds
         book = record.Book(out / f"{name}.jsonl", name, settings)
         if not arguments.report:
             module.run(book, settings)
         text = module.report(book)
+        if book.rows and hasattr(module, "figure"):
+            parts, chance, unit = module.figure(book)
+            plots.bars(parts, chance, out / f"{name}.png", unit=unit)
+            text += f"\n\n![{name}]({name}.png)"
+        text += f"\n\nMade by `python -m evidence {name}` (`make evidence`); rows: {name}.jsonl."
         (out / f"{name}.md").write_text(text + "\n")
         print(text)
 

@@ -90,6 +90,10 @@ def run(book: record.Book, settings: dict[str, Any], progress: Any = print) -> N
             progress(f"seed {seed}  {row:32s} {100 * right.mean():5.1f} %")
 
 
+def figure(book: record.Book) -> tuple[dict[str, record.Book], dict[str, float], str]:
+    return {"Motion from B pictures": book}, {"Motion from B pictures": 12.5}, "% right"
+
+
 def report(book: record.Book) -> str:
     s = book.settings
     section = record.expected("bframes")

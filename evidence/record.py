@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import platform
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,12 @@ def versions() -> dict[str, str]:
         "ffmpeg": ffmpeg.stdout.split()[2],
         "machine": platform.machine(),
     }
+
+
+def cache() -> Path:
+    """Where clips that were read are kept between runs; CVDECODE_EVIDENCE_CACHE names another."""
+    default = Path(tempfile.gettempdir()) / "cvdecode-evidence"
+    return Path(os.environ.get("CVDECODE_EVIDENCE_CACHE", default))
 
 
 class Book:
@@ -91,6 +99,17 @@ class Book:
         }
 
 
+def part(book: Book, prefix: str) -> Book:
+    """The rows whose names start with ``prefix``, without it."""
+    mine = Book(book.path, book.experiment, book.settings)
+    mine.rows = [
+        {**row, "row": row["row"].removeprefix(prefix)}
+        for row in book.rows
+        if row["row"].startswith(prefix)
+    ]
+    return mine
+
+
 def judge(section: dict[str, Any], scores: dict[str, Any]) -> list[dict[str, Any]]:
     """Every declared order and equivalence, judged; those with a row that was not run too."""
     lines: list[dict[str, Any]] = []
@@ -122,36 +141,45 @@ def expected(*keys: str) -> dict[str, Any]:
     return section
 
 
-def table(book: Book, order: list[str] | None = None) -> str:
-    """Markdown: accuracy of each row over the seeds, with its 95 % interval."""
+def table(book: Book, order: list[str] | None = None, scale: float = 100) -> str:
+    """Markdown: mean score (accuracy in %) of each row, with its 95 % interval."""
     scores = book.scores()
-    lines = ["| row | accuracy | 95 % interval | by seed |", "|---|---|---|---|"]
+    lines = [
+        f"| row | {'accuracy' if scale == 100 else 'score'} | 95 % interval | by seed |",
+        "|---|---|---|---|",
+    ]
     for name in order or scores:
         if name not in scores:
             lines.append(f"| {name} | not run | | |")
             continue
         low, high = statistics.interval(scores[name])
-        each = ", ".join(f"{100 * s.mean():.1f}" for s in scores[name])
-        mean = scores[name].mean()
-        lines.append(
-            f"| {name} | {100 * mean:.1f} | {100 * low:.1f} to {100 * high:.1f} | {each} |"
+        digits = 1 if scale == 100 else 3
+        mean, low, high, *each = (
+            f"{scale * x:.{digits}f}"
+            for x in (scores[name].mean(), low, high, *scores[name].mean(1))
         )
+        lines.append(f"| {name} | {mean} | {low} to {high} | {', '.join(each)} |")
     return "\n".join(lines)
 
 
-def verdicts(section: dict[str, Any], scores: dict[str, Any]) -> str:
+def verdicts(section: dict[str, Any], scores: dict[str, Any], scale: float = 100) -> str:
     """Markdown: what was expected, and what came."""
     lines = [
         "| expected before the run | difference, points (95 %) | adjusted p | verdict | why |",
         "|---|---|---|---|---|",
     ]
+    digits, unit = (1, "points ") if scale == 100 else (3, "")
+    lines[0] = lines[0].replace("points ", unit)
     for line in judge(section, scores):
         found = line.get("comparison")
         apart = (
-            f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+            f"{scale * found.difference:+.{digits}f} "
+            f"({scale * found.low:+.{digits}f} to {scale * found.high:+.{digits}f})"
             if found
             else ""
         )
+        # One or two seeds tell of their clips, not of other trainings; the rule asks for three.
+        few = f" ({found.seeds} of 3 seeds)" if found and found.seeds < 3 else ""
         p = f"{line['adjusted_p']:.4f}" if "adjusted_p" in line else ""
-        lines.append(f"| {line['order']} | {apart} | {p} | **{line['verdict']}** | {line['why']} |")
+        lines.append(f"| {line['order']} | {apart} | {p} | **{line['verdict']}**{few} | {line['why']} |")
     return "\n".join(lines)

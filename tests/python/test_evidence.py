@@ -13,9 +13,28 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 pytest.importorskip("torch")
-from evidence import actions, bframes, encode, features, record
+from evidence import (
+    ablation,
+    actions,
+    alignment,
+    bframes,
+    encode,
+    features,
+    frames,
+    hashing,
+    motion_error,
+    real,
+    record,
+    tensors,
+    training,
+)
 
 import cvdecode
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CVDECODE_EVIDENCE_CACHE", str(tmp_path / "cache"))
 
 
 def test_labels_hide_what_they_should() -> None:
@@ -147,13 +166,23 @@ def test_orders_are_judged_alike() -> None:
 
 
 def test_every_expected_order_names_rows_that_exist() -> None:
-    section = record.expected("bframes")
-    for better, worse, why in section["orders"]:
-        assert {better, worse} <= set(bframes.ROWS)
-        assert why
-    for one, other, margin, _ in section["equivalent"]:
-        assert {one, other} <= set(bframes.ROWS)
-        assert 0 < margin < 0.2
+    known = {
+        ("bframes",): bframes.ROWS,
+        ("motion_error",): motion_error.ROWS,
+        ("ablation", "add"): ablation.ROWS,
+        ("ablation", "xor"): ablation.ROWS,
+        ("real",): real.ROWS,
+        ("frames",): frames.ROWS,
+        ("alignment",): (*alignment.ROWS, "both, Farneback"),
+    }
+    for keys, rows in known.items():
+        section = record.expected(*keys)
+        for better, worse, why in section["orders"]:
+            assert {better, worse} <= set(rows), keys
+            assert why
+        for one, other, margin, _ in section.get("equivalent", []):
+            assert {one, other} <= set(rows), keys
+            assert 0 < margin < 0.2
 
 
 def test_a_broken_run_goes_on(tmp_path: Path) -> None:
@@ -191,3 +220,91 @@ def test_b_frame_table_in_short(tmp_path: Path) -> None:
     text = bframes.report(book)
     assert "**reproduces**" in text
     assert "not run" not in text
+
+
+def test_difference_hash_and_groups() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, 80, 99)).astype(np.float64)
+    for axis in (1, 2):  # soft enough to survive a new encoding
+        pictures = sum(np.roll(pictures, k, axis) for k in range(20)) / 20
+    hashes = hashing.difference_hash(pictures)
+    # A ramp to the right is brighter than its left neighbour everywhere.
+    ramp = np.tile(np.arange(99.0), (1, 80, 1))
+    assert hashing.difference_hash(ramp).all()
+    assert not hashing.difference_hash(-ramp).any()
+    again = hashing.difference_hash(pictures[:1] * 0.9 + 4 + rng.normal(0, 0.5, (1, 80, 99)))
+    # Clip 0 = pictures 0, 1; clip 2 = a copy of 1 and 2; clip 3 = a noisy copy of 0.
+    clips = [hashes[:2], hashes[3:4], hashes[1:3], again, hashes[4:5]]
+    found = hashing.groups(clips, 8)
+    assert found[0] == found[2] == found[3]
+    assert len({found[0], found[1], found[4]}) == 3
+    # The limit itself still joins, one bit more does not.
+    other = hashes[:1].copy()
+    other[0, :8] ^= True
+    assert hashing.groups([hashes[:1], other], 8).tolist() == [0, 0]
+    assert hashing.groups([hashes[:1], other], 7).tolist() == [0, 1]
+
+
+def test_folds_keep_groups_and_balance() -> None:
+    group = np.array([0, 0, 0, 0, 1, 1, *range(2, 36)])
+    label = np.array([1, 1, 1, 0, 0, 0, *[k % 2 for k in range(34)]])
+    fold = hashing.folds(group, label, 4, 0)
+    for number in range(36):
+        assert len(set(fold[group == number])) == 1
+    for k in (0, 1):
+        counts = np.bincount(fold[label == k], minlength=4)
+        assert counts.max() - counts.min() <= 1
+    assert not np.array_equal(fold, hashing.folds(group, label, 4, 1))
+
+
+def test_ablation_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row trains on the same draws; the report is complete."""
+    monkeypatch.setattr(ablation, "SETS", ("xor",))
+    monkeypatch.setattr(tensors, "FRAMES", 24)
+    book = record.Book(tmp_path / "ablation.jsonl", "ablation", ablation.QUICK)
+    ablation.run(book, ablation.QUICK, progress=lambda _: None)
+    text = ablation.report(book)
+    assert "not run" not in text
+    for row in ablation.ROWS:
+        assert f"| {row} |" in text
+
+    for module in (frames, alignment):
+        book = record.Book(tmp_path / "v.jsonl", module.__name__, module.QUICK)
+        module.run(book, module.QUICK, progress=lambda _: None)
+        assert tuple(book.scores()) == module.ROWS
+        assert "| expected before" in module.report(book)
+
+    data, held = ablation.clips(0, ablation.QUICK)
+    assert data.iframe.shape == (36, 2, 56, 56)
+    assert data.mv.shape == (36, 2, 11, 2, 28, 28)
+    assert data.residual.shape == (36, 2, 11, 56, 56)
+    assert "".join(data.kind[0, 0]) == "BBPBBPBBPBP"
+    assert not np.array_equal(data.iframe, held.iframe)
+    label = np.arange(36)
+    drawn = training.Drawn(data, label, "B", 0)
+    assert (np.take_along_axis(data.kind, drawn._positions(np.random.default_rng(1))[..., None], 2)
+            == "B").all()  # fmt: skip
+    one, two = (next(iter(drawn.test(4))) for _ in range(2))
+    assert one.mv.equal(two.mv)
+    # The first GOP sees the second's I picture, the others that before.
+    assert one.adjacent[0].equal(one.iframe[0][[1, 0]])
+    seen = [batch.label.tolist() for batch in drawn.train(0, 12)]
+    assert sorted(sum(seen, [])) == list(range(36))  # noqa: RUF017
+    assert tensors.halved(np.arange(16).reshape(4, 4)).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+
+
+def test_motion_error_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion_error, "CODECS", {"GOP 12": motion_error.CODECS["GOP 12"]})
+    book = record.Book(tmp_path / "m.jsonl", "motion_error", motion_error.QUICK)
+    motion_error.run(book, motion_error.QUICK, progress=lambda _: None)
+    error = {row: -scores.mean() for row, scores in book.scores().items()}
+    assert error["GOP 12, exact"] < error["GOP 12, sign only"]
+
+
+def test_real_clips_in_short(tmp_path: Path) -> None:
+    if not real.folder().is_dir():
+        pytest.skip(f"no action clips at {real.folder()}")
+    book = record.Book(tmp_path / "real.jsonl", "real", real.QUICK)
+    real.run(book, real.QUICK, progress=lambda _: None)
+    assert "not run" not in real.report(book)
+    assert {row["row"] for row in book.rows} == set(real.ROWS)
