@@ -181,5 +181,7 @@ def verdicts(section: dict[str, Any], scores: dict[str, Any], scale: float = 100
         # One or two seeds tell of their clips, not of other trainings; the rule asks for three.
         few = f" ({found.seeds} of 3 seeds)" if found and found.seeds < 3 else ""
         p = f"{line['adjusted_p']:.4f}" if "adjusted_p" in line else ""
-        lines.append(f"| {line['order']} | {apart} | {p} | **{line['verdict']}**{few} | {line['why']} |")
+        lines.append(
+            f"| {line['order']} | {apart} | {p} | **{line['verdict']}**{few} | {line['why']} |"
+        )
     return "\n".join(lines)
