@@ -43,8 +43,11 @@ void put(const uint64_t* words, BlockMotion* to) {
   std::memcpy(static_cast<void*>(to), words, 4 * sizeof *to);
 }
 
-// Of two 16-bit numbers v in a word: v, or -v - 1 where that is not negative.
-uint32_t magnitude(uint32_t two) { return two ^ (((two >> 15) & 0x00010001) * 0xFFFF); }
+// Of two 16-bit numbers v in a word: v, or -v or -v - 1 (the odd one) where v is negative.
+uint32_t magnitude(uint32_t two) {
+  const uint32_t negative = (two >> 15) & 0x00010001;
+  return (two ^ negative * 0xFFFF) | negative;
+}
 
 bool is_lost(uint8_t mb_type) { return mb_type == static_cast<uint8_t>(MbType::kLost); }
 
@@ -135,7 +138,7 @@ void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* whole) {
   };
   key0 = ~ref0[0];
   choose(0);
-  uint32_t magnitudes = 0;  // of two components each, one less where they are negative
+  uint32_t magnitudes = 0;  // of two components each, some one less where they are negative
   for (size_t mb = 0; mb < w16; ++mb) {
     BlockMotion* const out = blocks + 4 * mb;
     const size_t at = 4 * mb;
