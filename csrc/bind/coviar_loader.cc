@@ -1,5 +1,6 @@
 #include "bind/coviar_loader.h"
 
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -49,6 +50,12 @@ void CoviarLoader::enter(int32_t picture) {
   first_ = first;
 }
 
+// Elements of list 0 of the mv plane.
+size_t CoviarLoader::vector_count() const {
+  const Geometry& g = geometry_of(first_);
+  return 2 * static_cast<size_t>(g.w4()) * static_cast<size_t>(g.h4());
+}
+
 // Reads the vectors of the pictures from `from` to `to` that are not at hand.
 void CoviarLoader::need_vectors(int32_t from, int32_t to) {
   std::vector<int32_t> missing;
@@ -56,14 +63,13 @@ void CoviarLoader::need_vectors(int32_t from, int32_t to) {
     if (!vectors_.contains(n)) missing.push_back(n);
   }
   if (missing.empty()) return;
-  if (kept_ > kMostKept) {
+  const size_t size = vector_count();
+  if (kept_ + missing.size() * size * sizeof(int16_t) > kMostKept) {
     vectors_.clear();
     kept_ = 0;
     missing.resize(static_cast<size_t>(to - from + 1));
     std::iota(missing.begin(), missing.end(), from);
   }
-  const Geometry& g = geometry_of(first_);
-  const size_t size = 2 * static_cast<size_t>(g.w4()) * static_cast<size_t>(g.h4());
   motion_->read(missing, mask_of(Plane::kMv), [&](int32_t n, const MotionView& view) {
     std::vector<int16_t>& own = vectors_[n];
     if (!view.lost) own.assign(view.mv, view.mv + size);
@@ -96,11 +102,13 @@ const CoviarMap& CoviarLoader::map_of(int32_t picture, bool accumulate) {
     map_.start();
     at_ = first_;
   }
-  if (at_ < picture) need_vectors(at_ + 1, picture);
+  // Of a long GOP, as many at a time as may be kept.
+  const size_t most = std::max<size_t>(1, kMostKept / (vector_count() * sizeof(int16_t)));
   while (at_ < picture) {
-    const int16_t* mv = vectors_of(at_ + 1).data();
-    map_.step(mv);
-    ++at_;
+    const auto some = std::min(most, static_cast<size_t>(picture - at_));
+    const int32_t to = at_ + static_cast<int32_t>(some);
+    need_vectors(at_ + 1, to);
+    for (; at_ < to; ++at_) map_.step(vectors_of(at_ + 1).data());
   }
   return map_;
 }

@@ -37,6 +37,7 @@ class CoviarLoader {
   const Geometry& geometry_of(int32_t number) const;
   void enter(int32_t picture);
   const CoviarMap& map_of(int32_t picture, bool accumulate);
+  size_t vector_count() const;
   void need_vectors(int32_t from, int32_t to);
   const std::vector<int16_t>& vectors_of(int32_t picture);
   void read_pixels(std::span<const int32_t> pictures, std::span<uint8_t* const> out);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,47 @@ def test_what_is_refused(clip: Path, encode: Any, data_dir: Path) -> None:
         coviar.load(with_b, 0, 3, 1, True)
     with pytest.raises(ValueError, match="B picture"):
         coviar.load(data_dir / "mpeg4" / "test.avi", 0, 3, 1, True)
+
+
+def write_still_gop(path: Path, size: int, frames: int) -> None:
+    """MPEG-4 by hand: one grey I-VOP, and P-VOPs in which no macroblock is coded."""
+    macroblocks = (size // 16) ** 2
+    marked = f"1{size:013b}1"
+    vol = "0" + "00000001" + "0" + "0001" + "0" + "00" + "1" + f"{25:016b}" + "1" + "0"
+    vol += marked + marked[1:] + "0" + "1" + "0" + "0" + "0" + "1" + "1" + "0" + "0"
+    chunks = [(0x20, vol)]
+    for n in range(frames):
+        time = "1" * (n > 0 and n % 25 == 0) + "01" + f"{n % 25:05b}" + "11"
+        if n == 0:  # each macroblock: no AC, six DC differences of 0
+            grey = "1" + "0" + "0011" + "011" * 4 + "11" * 2
+            chunks.append((0xB6, "00" + time + "000" + "00100" + grey * macroblocks))
+        else:
+            chunks.append((0xB6, "01" + time + "0" + "000" + "00100" + "001" + "1" * macroblocks))
+    out = bytearray(b"\0\0\1\0")  # video_object_start_code
+    for code, bits in chunks:
+        bits += "0"
+        bits += "1" * (-len(bits) % 8)
+        out += b"\0\0\1" + bytes([code]) + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    path.write_bytes(out)
+
+
+LONG_GOP = """
+import resource, sys
+from cvdecode import coviar
+peaks = []
+for position in (64, 200):
+    assert not coviar.load(sys.argv[1], 0, position, coviar.MV, True).any()
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peaks[1] - peaks[0])
+"""
+
+
+def test_a_long_gop_takes_no_more_memory(tmp_path: Path) -> None:
+    """Vectors of 64 MiB are kept, here those of 64 frames (1 MiB each), however long the GOP."""
+    path = tmp_path / "still.m4v"
+    write_still_gop(path, 2048, 201)
+    assert coviar.get_num_frames(path) == 201
+    run = subprocess.run(
+        [sys.executable, "-c", LONG_GOP, path], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 60, f"{run.stdout} MiB more for 136 frames more"
