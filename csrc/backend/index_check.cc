@@ -29,6 +29,7 @@ bool within(int64_t value, int64_t least, int64_t most) { return value >= least 
 
 bool is_good(const Geometry& g) {
   return within(g.coded_width, 1, 1 << 16) && within(g.coded_height, 1, 1 << 16) &&
+         g.coded_width % 16 == 0 && g.coded_height % 16 == 0 &&
          within(g.crop_left, 0, g.coded_width) && within(g.crop_right, 0, g.coded_width) &&
          within(g.crop_top, 0, g.coded_height) && within(g.crop_bottom, 0, g.coded_height) &&
          g.width() > 0 && g.height() > 0 && within(g.chroma_format_idc, -1, 3) &&

@@ -378,10 +378,12 @@ void Demuxer::archive_scan(ArchiveWriter& out) {
 bool Demuxer::restore_scan(ArchiveReader& in) {
   if (scanned_) throw Error(ErrorKind::kState, name() + ": scanned twice");
   PacketTable table;
+  std::string end_note;
   table.archive_fields(in);
+  in(end_note);
   if (!table.is_plausible(source_ != nullptr ? source_->size() : -1)) return false;
   table_ = std::move(table);
-  in(end_note_);
+  end_note_ = std::move(end_note);
   scanned_ = true;
   return true;
 }

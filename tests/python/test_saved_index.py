@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,37 @@ def test_a_forged_index_does_no_harm(
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "read" in run.stdout
+
+
+def seal(forged: bytes | bytearray) -> bytes:
+    return fnv1a(bytes(forged[8:])).to_bytes(8, "little") + bytes(forged[8:])
+
+
+def test_an_index_cut_short_leaves_nothing_behind(path: Path, tmp_path: Path) -> None:
+    """The last field is missing, and the checksum fits: the scan begins with an empty table."""
+    index = tmp_path / "index"
+    with open_with(path, index):
+        pass
+    good = index.read_bytes()
+    index.write_bytes(seal(good[:-4]))
+    with open_with(path, index) as video, open_with(path, None) as fresh:
+        assert_same(video, fresh)
+    assert len(index.read_bytes()) == len(good)
+
+
+def test_sizes_that_are_no_macroblocks_are_not_taken(encode: Encode, tmp_path: Path) -> None:
+    """Cells are counted by 4 and by 16 samples: both must cover the same picture."""
+    source = encode("sizes.avi", "-c:v", "mpeg4", source="testsrc2=size=64x48:rate=25", frames=4)
+    index = tmp_path / "index"
+    with cvdecode.VideoReader(source, planes=("mv",), index_file=index):
+        pass
+    good = index.read_bytes()
+    size = struct.pack("<2i", 64, 48)
+    assert good.count(size) == 1
+    index.write_bytes(seal(good.replace(size, struct.pack("<2i", 68, 52))))
+    with cvdecode.VideoReader(source, planes=("mv",), index_file=index) as video:
+        assert video.segments[0].coded_size == (64, 48)
+    assert len(index.read_bytes()) == len(good)
 
 
 def test_a_folder_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
