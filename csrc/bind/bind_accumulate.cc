@@ -35,9 +35,23 @@ py::object wrap(const BufferPtr& buffer, std::vector<py::ssize_t> shape) {
                         keep_alive(buffer));
 }
 
-// Refuses a result that would not fit, before anything is allocated. What the work may hold beside
-// it, motion and residuals of the chain, has to do with the rest: what does not fit is read again.
-void check_bytes(const Geometry& g, AccumulateOptions& o, int64_t max_bytes) {
+// Bytes of the planes that a result may take over.
+double held_bytes(const AccumulateResult* memory) {
+  size_t bytes = 0;
+  if (memory == nullptr) return 0;
+  for (const BufferPtr& buffer :
+       {memory->displacement, memory->displacement_per_frame, memory->anchor, memory->mask,
+        memory->hops, memory->residual_y, memory->residual_uv, memory->mask_uv, memory->residual}) {
+    if (buffer != nullptr) bytes += buffer->size();
+  }
+  return static_cast<double>(bytes);
+}
+
+// Refuses a result that would not fit, before anything is allocated; `memory` is there already.
+// What the work may hold beside it, motion and residuals of the chain, has to do with the rest:
+// what does not fit is read again.
+void check_bytes(const Geometry& g, AccumulateOptions& o, int64_t max_bytes,
+                 const AccumulateResult* memory) {
   const double cells = static_cast<double>(g.coded_width) * g.coded_height / (o.grid * o.grid);
   double bytes = cells * 9;
   if (o.count_hops) bytes += cells * 2;
@@ -45,6 +59,7 @@ void check_bytes(const Geometry& g, AccumulateOptions& o, int64_t max_bytes) {
   if (o.residual == ResidualKind::kCoded) bytes += cells * 3.25;
   if (o.residual == ResidualKind::kReconDiff) bytes += cells * 10;
   bytes *= static_cast<double>(o.frames.size());
+  bytes = std::max(0.0, bytes - held_bytes(memory));
   constexpr double kSmall = 16 << 20;  // never compared with the free memory
   if (bytes <= kSmall && max_bytes == 0) return;
   const auto most = static_cast<double>(max_bytes > 0 ? max_bytes : free_memory() / 2);
@@ -193,7 +208,7 @@ py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
   AccumulateOptions parsed = accumulate_options(options);
   auto result = std::make_shared<AccumulateResult>();
   with_arrays(size, planes, [&](ArrayProvider& provider) {
-    if (memory == nullptr) check_bytes(provider.geometry(0), parsed, 0);
+    check_bytes(provider.geometry(0), parsed, 0, memory.get());
     *result = accumulate(provider, parsed, memory.get());
   });
   return accumulate_result(result);
@@ -222,9 +237,7 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
       const int32_t first = provider.find(parsed.frames.front());
       if (first >= 0) segment = provider.picture(first).segment;
     }
-    if (memory == nullptr) {
-      check_bytes(provider.geometry(segment), parsed, reader.options().max_bytes);
-    }
+    check_bytes(provider.geometry(segment), parsed, reader.options().max_bytes, memory.get());
     *result = accumulate(provider, parsed, memory.get());
   }
   py::dict out = accumulate_result(result);

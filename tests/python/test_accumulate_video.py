@@ -328,7 +328,9 @@ def test_memory_is_refused_before_it_is_taken(encode: Any) -> None:
     with VideoReader(path, planes=("mv",), max_bytes=1_000_000) as video:
         with pytest.raises(MemoryError, match="max_bytes"):
             accumulate(video, list(range(20)))
-        accumulate(video, [1])
+        one = accumulate(video, [1])
+        with pytest.raises(MemoryError, match="max_bytes"):
+            accumulate(video, list(range(20)), out=one)
 
 
 def test_results_own_their_memory(encode: Any) -> None:
