@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evidence import plots, record
 
-EXPERIMENTS = ("bframes", "motion_error", "ablation", "real", "frames", "alignment")
+EXPERIMENTS = ("bframes", "motion_error", "ablation", "real", "frames", "alignment", "enhancement")
 # Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
 VARIANTS = {"ablation_defaults": ("ablation", {"codec": "default"})}
 
