@@ -162,7 +162,9 @@ def table(book: Book, order: list[str] | None = None, scale: float = 100) -> str
     return "\n".join(lines)
 
 
-def verdicts(section: dict[str, Any], scores: dict[str, Any], scale: float = 100) -> str:
+def verdicts(
+    section: dict[str, Any], scores: dict[str, Any], scale: float = 100, seeds: int | None = None
+) -> str:
     """Markdown: what was expected, and what came."""
     lines = [
         "| expected before the run | difference, points (95 %) | adjusted p | verdict | why |",
@@ -179,7 +181,8 @@ def verdicts(section: dict[str, Any], scores: dict[str, Any], scale: float = 100
             else ""
         )
         # One or two seeds tell of their clips, not of other trainings; the rule asks for three.
-        few = f" ({found.seeds} of 3 seeds)" if found and found.seeds < 3 else ""
+        ran = (seeds or found.seeds) if found else 3
+        few = f" ({ran} of 3 seeds)" if ran < 3 else ""
         p = f"{line['adjusted_p']:.4f}" if "adjusted_p" in line else ""
         lines.append(
             f"| {line['order']} | {apart} | {p} | **{line['verdict']}**{few} | {line['why']} |"
