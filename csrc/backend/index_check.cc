@@ -41,8 +41,9 @@ bool is_good(const FrameIndex& index, int64_t n, int64_t packets) {
   uint8_t type = 0;
   std::memcpy(&type, &p.type, 1);
   if (!are_bools(p.is_key, p.is_idr, p.all_intra, p.is_reference, p.field_coded, p.damaged) ||
-      type > static_cast<uint8_t>(FrameType::kB) || !within(p.first_packet, -1, packets - 1) ||
-      !within(p.last_packet, -1, packets - 1) || !within(p.presentation, -1, index.size() - 1) ||
+      type > static_cast<uint8_t>(FrameType::kB) || !within(p.first_packet, 0, packets - 1) ||
+      !within(p.last_packet, p.first_packet, packets - 1) ||
+      !within(p.presentation, -1, index.size() - 1) ||
       !within(p.segment, 0, static_cast<int64_t>(index.segments.size()) - 1) ||
       p.decode_start > n) {
     return false;

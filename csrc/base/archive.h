@@ -28,12 +28,22 @@ class ArchiveWriter {
  public:
   template <Flat T>
   void operator()(T& value) {
-    raw(&value, sizeof(T));
+    flat(value);
   }
-  void operator()(std::string& value) { block(value.data(), value.size()); }
+  void operator()(std::string& value) {
+    uint64_t count = value.size();
+    (*this)(count);
+    raw(value.data(), value.size());
+  }
   template <Flat T>
   void operator()(std::vector<T>& value) {
-    block(value.data(), value.size() * sizeof(T));
+    uint64_t count = value.size() * sizeof(T);
+    (*this)(count);
+    if constexpr (std::has_unique_object_representations_v<T>) {
+      raw(value.data(), count);
+    } else {
+      for (const T& item : value) flat(item);
+    }
   }
   template <typename T>
   requires(!Flat<T>) void operator()(std::vector<T>& value) {
@@ -56,7 +66,7 @@ class ArchiveWriter {
     const auto [at, fresh] = seen_.emplace(value.get(), static_cast<uint32_t>(seen_.size()));
     uint32_t number = value == nullptr ? UINT32_MAX : at->second;
     (*this)(number);
-    if (value != nullptr && fresh) raw(value.get(), sizeof(T));
+    if (value != nullptr && fresh) flat(*value);
   }
   template <Flat K, Flat T>
   void operator()(std::map<K, std::vector<T>>& value) {
@@ -75,10 +85,15 @@ class ArchiveWriter {
     const auto* from = static_cast<const uint8_t*>(data);
     bytes_.insert(bytes_.end(), from, from + size);
   }
-  void block(const void* data, size_t size) {
-    uint64_t count = size;
-    (*this)(count);
-    raw(data, size);
+  // The gaps between fields hold whatever was in memory: the same index gives the same bytes, and
+  // nothing of the process leaks into a file, only once they are zero.
+  template <Flat T>
+  void flat(const T& value) {
+    T copy = value;
+#if __has_builtin(__builtin_clear_padding)  // GCC 11, Clang 16
+    if constexpr (!std::has_unique_object_representations_v<T>) __builtin_clear_padding(&copy);
+#endif
+    raw(&copy, sizeof(T));
   }
   std::vector<uint8_t> bytes_;
   std::map<const void*, uint32_t> seen_ = {{nullptr, UINT32_MAX}};

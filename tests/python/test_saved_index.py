@@ -53,6 +53,21 @@ def test_opens_without_a_scan(path: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part*"))
 
 
+def test_the_same_video_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    """Two processes with other things in memory: the gaps between fields are written too."""
+    program = "import sys, cvdecode; cvdecode.VideoReader(sys.argv[1], index_file=sys.argv[2])"
+    written = []
+    for perturb in ("11", "222"):
+        index = tmp_path / f"{perturb}.index"
+        subprocess.run(
+            [sys.executable, "-c", program, str(path), str(index)],
+            env=os.environ | {"MALLOC_PERTURB_": perturb},
+            check=True,
+        )
+        written.append(index.read_bytes())
+    assert written[0] == written[1]
+
+
 def test_the_index_is_read(path: Path, tmp_path: Path) -> None:
     """A file whose middle was overwritten opens by its index, and the damage is found when read."""
     copy = tmp_path / "copy.mp4"
