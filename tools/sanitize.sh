@@ -7,7 +7,8 @@ python=$1
 shift
 tests=("$@")
 if [ ${#tests[@]} -eq 0 ]; then
-  for name in damage reader_damage demux_hostile saved_index coviar reader_sources oracle_damage; do
+  for name in damage reader_damage demux_hostile saved_index coviar reader_sources oracle_damage \
+    mpeg4_parser native_range accumulate; do
     tests+=("tests/python/test_$name.py")
   done
 fi
