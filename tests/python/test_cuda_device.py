@@ -54,3 +54,14 @@ def test_gpu_is_the_cpu(torch: Any, encode: Encode, options: dict[str, Any]) -> 
         alone = accumulate(video, frames[0], **options).numpy()
         for name, array in one.numpy().items():
             np.testing.assert_array_equal(array, alone[name], name)
+
+
+def test_the_current_gpu_stays_current(torch: Any, encode: Encode) -> None:
+    """Launches go to the GPU that was named, and the caller's own choice survives them."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip("there are fewer than two GPUs")
+    path = encode("gpu_two.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "12")
+    with VideoReader(path) as video, torch.cuda.device(0):
+        assert accumulate(video, [3], device="cuda:1").mask.device.index == 1
+        assert torch.cuda.current_device() == 0
+        assert torch.empty(1, device="cuda").device.index == 0

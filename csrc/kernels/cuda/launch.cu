@@ -52,6 +52,28 @@ int start(void (*kernel)(const Step*), const Launch& launch, uintptr_t stream) {
   return 0;
 }
 
+// Makes a device the calling thread's current one, and puts back what was before.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) {
+    error_ = cudaGetDevice(&before_);
+    if (error_ != cudaSuccess || before_ == device) return;
+    error_ = cudaSetDevice(device);
+    changed_ = error_ == cudaSuccess;
+  }
+  ~CurrentDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  cudaError_t error() const { return error_; }
+
+ private:
+  int before_ = 0;
+  cudaError_t error_ = cudaSuccess;
+  bool changed_ = false;
+};
+
 }  // namespace
 
 Devices devices() {
@@ -66,8 +88,8 @@ Devices devices() {
 
 int launch(const Launch& launch, int device, uintptr_t stream) {
   if (launch.count <= 0 || launch.width <= 0 || launch.height <= 0) return 0;
-  const cudaError_t error = cudaSetDevice(device);
-  if (error != cudaSuccess) return error;
+  const CurrentDevice current(device);
+  if (current.error() != cudaSuccess) return current.error();
   switch (launch.kernel) {
     case Kernel::kLuma: return start<GridStep>(luma_kernel, launch, stream);
     case Kernel::kChroma: return start<GridStep>(chroma_kernel, launch, stream);
