@@ -124,7 +124,12 @@ void TraceGroup::gather(std::span<const WantedFrame> frames) {
     if (nodes_.contains(frame.picture)) wave.push_back(frame.picture);
   }
   const bool coded = options_.residual == ResidualKind::kCoded;
+  const auto cells = static_cast<int64_t>(result_.geometry.w4()) * result_.geometry.h4();
   for (bool first = true; !wave.empty(); first = false) {
+    if (options_.plan != nullptr) {
+      // A vector and a code for each block.
+      options_.plan->expect(wave.size(), cells * 5 + (coded ? residual_bytes() : 0));
+    }
     std::vector<int32_t> pictures;
     for (int32_t picture : wave) {
       if (!nodes_[picture].read) pictures.push_back(picture);

@@ -1,7 +1,6 @@
 #include "accumulate/plan.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -23,6 +22,19 @@ uint8_t code_of(const kernels::BlockMotion& block) {
 }
 
 }  // namespace
+
+void TracePlan::expect(size_t pictures, int64_t bytes_each) {
+  const int64_t own = static_cast<int64_t>(pictures) * bytes_each;
+  if (own > most_bytes - bytes) {
+    throw Error(ErrorKind::kMemory,
+                "what a GPU needs for these frames and the pictures behind them takes " +
+                    std::to_string((bytes + own) / 1000000) +
+                    " MB or more, above max_bytes = " + std::to_string(most_bytes / 1000000) +
+                    " MB; ask for fewer frames or clips at a time, nearer anchors, or "
+                    "device=\"cpu\"");
+  }
+  bytes += own;
+}
 
 int32_t TracePlan::add_end(int64_t row, int32_t end) {
   PlanStep step;
@@ -82,6 +94,7 @@ void plan_pixels(MotionProvider& provider, std::span<const WantedFrame> frames, 
   if (ascending.empty()) return;
   const Geometry& g = plan.geometry;
   const size_t bytes = 3 * static_cast<size_t>(g.width()) * static_cast<size_t>(g.height());
+  plan.expect(ascending.size(), static_cast<int64_t>(bytes));
   std::vector<std::pair<PlanPixels, int32_t>> read;  // pixels, decode number
   provider.read(ascending, mask_of(Plane::kRgb), [&](int32_t number, const MotionView& view) {
     PlanPixels pixels;
@@ -102,7 +115,8 @@ void plan_pixels(MotionProvider& provider, std::span<const WantedFrame> frames, 
   }
 }
 
-TracePlan plan_accumulation(MotionProvider& provider, const AccumulateOptions& options) {
+TracePlan plan_accumulation(MotionProvider& provider, const AccumulateOptions& options,
+                            int64_t most_bytes) {
   if (options.coviar || options.per_frame ||
       (options.one_step && options.residual == ResidualKind::kReconDiff)) {
     throw Error(ErrorKind::kInvalidArgument,
@@ -110,9 +124,12 @@ TracePlan plan_accumulation(MotionProvider& provider, const AccumulateOptions& o
                 "CPU only: leave device out and move the result");
   }
   TracePlan plan;
+  plan.most_bytes = most_bytes;
   AccumulateOptions recorded = options;
   recorded.plan = &plan;
-  recorded.residual_budget = std::numeric_limits<int64_t>::max() / 2;  // all of it goes over
+  // All of it goes over, and is held in one place: here until it is in the plan.
+  recorded.residual_budget = most_bytes;
+  recorded.motion_budget = std::min(options.motion_budget, most_bytes);
   plan.stats = accumulate(provider, recorded).stats;
   return plan;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -54,15 +55,21 @@ struct TracePlan {
   std::vector<PlanPixels> pixels;
   std::vector<std::pair<int64_t, int32_t>> wanted;  // row, its place in `pixels`
   AccumulateStats stats;
+  int64_t bytes = 0;  // of motion, residuals and pixels, counted before they are there
+  int64_t most_bytes = std::numeric_limits<int64_t>::max();
 
+  // Counts what pictures will take. Throws kMemory when that is more than most_bytes.
+  void expect(size_t pictures, int64_t bytes_each);
   // Adds a map; gives its number. Throws kUnsupported when it has too many sources.
   int32_t add(const kernels::TraceJob& job, int64_t row, std::vector<PlanSource> sources);
   int32_t add_end(int64_t row, int32_t end);
 };
 
 // As accumulate() would do it. Throws what that throws, and kInvalidArgument for what is not done
-// on a device: mode="coviar", per_frame, the residual of hops=1.
-TracePlan plan_accumulation(MotionProvider& provider, const AccumulateOptions& options);
+// on a device: mode="coviar", per_frame, the residual of hops=1. A plan holds all that goes over:
+// where that is more than `most_bytes`, throws kMemory before it reads the pictures in question.
+TracePlan plan_accumulation(MotionProvider& provider, const AccumulateOptions& options,
+                            int64_t most_bytes = std::numeric_limits<int64_t>::max());
 
 // Reads the pixels of `frames` and of every picture in which a trace of the plan may end.
 void plan_pixels(MotionProvider& provider, std::span<const WantedFrame> frames, TracePlan& plan);

@@ -47,6 +47,16 @@ double held_bytes(const AccumulateResult* memory) {
   return static_cast<double>(bytes);
 }
 
+constexpr double kSmall = 16 << 20;  // never compared with the free memory
+
+// Bytes that the plan of one clip may hold, `held` by other plans of its batch beside it.
+int64_t most_of_plan(int64_t max_bytes, int64_t held) {
+  const int64_t most = max_bytes > 0
+                           ? max_bytes
+                           : std::max(static_cast<int64_t>(kSmall), free_memory() / 2 + held / 2);
+  return std::max<int64_t>(0, most - held);
+}
+
 // Refuses a result that would not fit, before anything is allocated; `memory` is there already.
 // What the work may hold beside it, motion and residuals of the chain, has to do with the rest:
 // what does not fit is read again.
@@ -60,7 +70,6 @@ void check_bytes(const Geometry& g, AccumulateOptions& o, int64_t max_bytes,
   if (o.residual == ResidualKind::kReconDiff) bytes += cells * 10;
   bytes *= static_cast<double>(o.frames.size());
   bytes = std::max(0.0, bytes - held_bytes(memory));
-  constexpr double kSmall = 16 << 20;  // never compared with the free memory
   if (bytes <= kSmall && max_bytes == 0) return;
   const auto most = static_cast<double>(max_bytes > 0 ? max_bytes : free_memory() / 2);
   if (bytes <= most) {
@@ -215,11 +224,12 @@ py::dict accumulate_arrays(const std::vector<int>& size, const py::dict& planes,
 }
 
 std::shared_ptr<TracePlan> plan_arrays(const std::vector<int>& size, const py::dict& planes,
-                                       const py::dict& options) {
+                                       const py::dict& options, int64_t max_bytes, int64_t held) {
   const AccumulateOptions parsed = accumulate_options(options);
   auto plan = std::make_shared<TracePlan>();
-  with_arrays(size, planes,
-              [&](ArrayProvider& provider) { *plan = plan_accumulation(provider, parsed); });
+  with_arrays(size, planes, [&](ArrayProvider& provider) {
+    *plan = plan_accumulation(provider, parsed, most_of_plan(max_bytes, held));
+  });
   return plan;
 }
 
@@ -247,7 +257,8 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
 
 // The plan and the segment of its frames.
 std::pair<std::shared_ptr<TracePlan>, int32_t> plan_reader(const ReaderHandle& handle,
-                                                           const py::dict& options) {
+                                                           const py::dict& options,
+                                                           int64_t max_bytes, int64_t held) {
   VideoReader& reader = handle.get();
   const VideoReader::Use use(reader);
   const AccumulateOptions parsed = accumulate_options(options);
@@ -259,7 +270,7 @@ std::pair<std::shared_ptr<TracePlan>, int32_t> plan_reader(const ReaderHandle& h
     const int32_t first = provider.find(parsed.frames.front());
     if (first >= 0) segment = provider.picture(first).segment;
   }
-  *plan = plan_accumulation(provider, parsed);
+  *plan = plan_accumulation(provider, parsed, most_of_plan(max_bytes, held));
   return {std::move(plan), segment};
 }
 
@@ -388,9 +399,13 @@ void register_accumulate(py::module_& m) {
         py::arg("memory") = nullptr, "accumulate() over an opened video.");
   m.def("accumulation_memory", &accumulation_memory, py::arg("arrays"),
         "Arrays of the caller, by the names of the planes, as memory for an accumulation.");
+  m.def("free_memory", &free_memory, "Bytes that can be allocated without swapping.");
   m.def("plan_arrays", &plan_arrays, py::arg("size"), py::arg("planes"), py::arg("options"),
-        "The work of accumulate_arrays(), for a device to do.");
+        py::arg("max_bytes") = 0, py::arg("held") = 0,
+        "The work of accumulate_arrays(), for a device to do. max_bytes: of this plan and of the "
+        "`held` bytes of others, 0 = half of the free memory.");
   m.def("plan_reader", &plan_reader, py::arg("reader"), py::arg("options"),
+        py::arg("max_bytes") = 0, py::arg("held") = 0,
         "The work of accumulate_reader() and the segment of its frames.");
   m.def("trace_builds", &trace_builds,
         "Names of the builds of the trace that this CPU runs; option \"build\" names one.");

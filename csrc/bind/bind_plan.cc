@@ -59,6 +59,7 @@ void register_plan(py::module_& m) {
                                                     "The work of one accumulation.")
       .def_readonly("frames", &TracePlan::frames, "Rows of the result.")
       .def_readonly("repeats", &TracePlan::repeats, "(from row, to row), to be copied at the end.")
+      .def_readonly("bytes", &TracePlan::bytes, "Memory that it holds.")
       .def_property_readonly("stats", &stats_of, "Work done so far.")
       .def_property_readonly(
           "coded_size",

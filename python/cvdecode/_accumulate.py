@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -255,6 +256,8 @@ def accumulate(
             stream with B pictures.
         PlaneUnavailable: the chain meets a picture whose references the backend does not know
             (H.264 and MPEG-4 B-VOPs by libavcodec), or a plane is not there.
+        MemoryError: the planes, or of a GPU the motion, residuals and pixels that go there, would
+            take more than the reader's ``max_bytes``; nothing was allocated for them.
         DeviceUnavailable: no module for GPUs, no GPU, or no torch.
     """
     gpu = _device.find(device)
@@ -283,8 +286,10 @@ def accumulate(
     if gpu is None:
         result, where = _compute(source, options, memory)
     else:
-        plan, where = _plan(source, options)
-        arrays = gpu.allocate(_shapes(options, where), (1, len(wanted)))
+        plan, where = _plan(source, options, _max_bytes([source]))
+        shapes = _stacked(_shapes(options, where), (1, len(wanted)))
+        _check_bytes(shapes, _max_bytes([source]), gpu)
+        arrays = gpu.allocate(shapes, ())
         counters = _device.run_plans(gpu, [plan], arrays)
         result = {name: array[0] for name, array in arrays.items()}
         result["stats"] = {**plan.stats, "saturated": int(counters[0]), "peak_maps": 0}
@@ -364,13 +369,13 @@ def _compute(
 
 
 def _plan(
-    source: VideoReader | Clip, options: dict[str, Any]
+    source: VideoReader | Clip, options: dict[str, Any], max_bytes: int, held: int = 0
 ) -> tuple[_core.AccumulationPlan, Segment]:
-    """The work of _compute(), for a device to do."""
+    """The work of _compute(), for a device to do; ``held``: bytes of others of its batch."""
     if isinstance(source, Clip):
         size, planes = _planes(source, options)
-        return _core.plan_arrays(size, planes, options), source.segment
-    plan, segment = _core.plan_reader(source._handle(), options)
+        return _core.plan_arrays(size, planes, options, max_bytes, held), source.segment
+    plan, segment = _core.plan_reader(source._handle(), options, max_bytes, held)
     return plan, source.segments[segment] if source.segments else _NOWHERE
 
 
@@ -392,6 +397,35 @@ def _shapes(options: dict[str, Any], segment: Segment) -> dict[str, tuple[tuple[
     if options["residual"] == "recon_diff":
         shapes["residual"] = ((3, segment.height, segment.width), "int16")
     return shapes
+
+
+def _stacked(shapes: _device.Shapes, lead: tuple[int, ...]) -> _device.Shapes:
+    """The same planes with ``lead`` in front."""
+    return {name: ((*lead, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+
+
+def _max_bytes(sources: Sequence[VideoReader | Clip]) -> int:
+    """The least that one of the readers was opened with; 0 = half of the free memory."""
+    given = [s._options.max_bytes for s in sources if isinstance(s, VideoReader)]
+    return min((most for most in given if most > 0), default=0)
+
+
+_SMALL = 16 << 20  # bytes; never compared with the free memory
+
+
+def _check_bytes(shapes: _device.Shapes, max_bytes: int, gpu: _device.Cuda | None) -> None:
+    """Refuses planes (N, T, ...) that would not fit, before they are allocated."""
+    needed = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
+    if needed <= _SMALL and max_bytes == 0:
+        return
+    most = max_bytes or (_core.free_memory() if gpu is None else gpu.free_memory()) // 2
+    if needed > most:
+        clips, frames = next(iter(shapes.values()))[0][:2]
+        raise MemoryError(
+            f"accumulating {clips} x {frames} frames takes {needed // 10**6} MB, above max_bytes = "
+            f"{most // 10**6} MB{'' if max_bytes else ' (half of the free memory)'}; ask for fewer "
+            "clips or frames at a time, or grid=4"
+        )
 
 
 _NOWHERE = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,11 +20,14 @@ from ._accumulate import (
     Mode,
     Residual,
     Select,
+    _check_bytes,
     _compute,
     _crop,
+    _max_bytes,
     _plan,
     _request,
     _shapes,
+    _stacked,
 )
 from ._frame import Array, Clip, Segment, TensorDict
 from ._reader import VideoReader
@@ -173,6 +177,9 @@ def accumulate_batch(
     Raises:
         ValueError: sources of different sizes, ``out`` that does not fit; and what accumulate()
             raises.
+        MemoryError: the stack, or of a GPU the motion, residuals and pixels of all clips that go
+            there, would take more than the least ``max_bytes`` of the readers (half of the free
+            memory where none has one); nothing was allocated for them.
         DeviceUnavailable: no module for GPUs, no GPU, or no torch.
     """
     gpu = _device.find(device)
@@ -207,18 +214,19 @@ def accumulate_batch(
         row[: len(wanted)] = wanted
     nothing = {"grid": 1, "per_frame": False, "count_hops": False, "residual": None}
     options: dict[str, Any] = requests[0][0] if requests else nothing
-    shapes = {
-        name: ((*stacked.shape, *shape), dtype)
-        for name, (shape, dtype) in _shapes(options, segment).items()
-    }
+    shapes = _stacked(_shapes(options, segment), stacked.shape)
+    max_bytes = _max_bytes(sources)
     if gpu is not None:
         if out is not None:
             raise ValueError("out is for the CPU: memory of a GPU comes from torch's own cache")
-        plans = _for_each(sources, num_threads, lambda i: _plan(sources[i], requests[i][0])[0])
+        _check_bytes(shapes, max_bytes, gpu)
+        plans = _plans(sources, [request for request, _ in requests], max_bytes, num_threads)
         planes = gpu.allocate(shapes, ())
         counters = _device.run_plans(gpu, plans, planes)
         work = [{**plan.stats, "peak_maps": 0} for plan in plans]
         return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work, counters)
+    if out is None:
+        _check_bytes(shapes, max_bytes, None)
     planes = _memory(shapes, out)
     arrays = {name: _array(name, plane) for name, plane in planes.items()}
 
@@ -237,6 +245,31 @@ def accumulate_batch(
 
     work = _for_each(sources, num_threads, run)
     return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work)
+
+
+def _plans(
+    sources: Sequence[VideoReader | Clip],
+    options: Sequence[dict[str, Any]],
+    max_bytes: int,
+    num_threads: int,
+) -> list[_core.AccumulationPlan]:
+    """The work of every source for a GPU; each may hold what those before it leave."""
+    held = 0
+    lock = threading.Lock()
+
+    def plan(i: int) -> _core.AccumulationPlan:
+        nonlocal held
+        made, _ = _plan(sources[i], options[i], max_bytes, held)
+        with lock:
+            held += made.bytes
+            if 0 < max_bytes < held:  # made at the same time
+                raise MemoryError(
+                    f"what a GPU needs for {len(sources)} clips takes {held // 10**6} MB or more, "
+                    f"above max_bytes = {max_bytes // 10**6} MB; ask for fewer clips at a time"
+                )
+        return made
+
+    return _for_each(sources, num_threads, plan)
 
 
 def _for_each(sources: Sequence[Any], num_threads: int, work: Any) -> list[Any]:

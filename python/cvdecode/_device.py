@@ -69,6 +69,13 @@ class Cuda:
         """Tensors (*lead, *shape) by name, contents undefined."""
         return {name: self.empty((*lead, *shape), dtype) for name, (shape, dtype) in shapes.items()}
 
+    def free_memory(self) -> int:
+        """Bytes that can still be allocated, those that torch's cache holds idle included."""
+        cuda = self._torch.cuda
+        free = int(cuda.mem_get_info(self.device)[0])
+        idle = cuda.memory_reserved(self.device) - cuda.memory_allocated(self.device)
+        return free + int(idle)
+
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         """A tensor, contents undefined."""
         torch = self._torch

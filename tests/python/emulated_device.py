@@ -77,6 +77,7 @@ class EmulatedGpu:
 
     def __init__(self) -> None:
         self.launches = 0
+        self.free = 1 << 40
 
     def allocate(self, shapes: Any, lead: tuple[int, ...]) -> dict[str, Any]:
         return {name: self.empty((*lead, *shape), dtype) for name, (shape, dtype) in shapes.items()}
@@ -87,6 +88,9 @@ class EmulatedGpu:
         memory = torch.from_numpy(np.full(shape, 0x5A, dtype))
         assert memory.numel() == 0 or memory.data_ptr() % 16 == 0
         return memory
+
+    def free_memory(self) -> int:
+        return self.free
 
     def host(self, size: int) -> Any:
         return self.empty((size,), "uint8")

@@ -10,7 +10,7 @@ import pytest
 
 import cvdecode
 from conftest import Encode
-from cvdecode import VideoReader, _device, accumulate, accumulate_batch
+from cvdecode import VideoReader, _batch, _device, accumulate, accumulate_batch
 from emulated_device import EmulatedGpu
 
 KINDS: list[dict[str, Any]] = [
@@ -137,6 +137,64 @@ def test_tensors_are_written_in_place(paths: list[Path]) -> None:
         ):
             with pytest.raises(ValueError, match=message):
                 accumulate_batch(sources, frames, out=wrong)
+
+
+def test_memory_is_refused_before_it_is_taken(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 96x64 coded: 9 bytes a sample for the planes, whether or not a clip has so many frames."""
+    pytest.importorskip("torch")
+    gpu = EmulatedGpu()
+    monkeypatch.setattr(_device, "find", lambda device: gpu if device == "cuda" else None)
+    monkeypatch.setattr(gpu, "allocate", lambda *args: pytest.fail("memory was taken"))
+    stack = 2 * 10 * 9 * 96 * 64
+    frames = [list(range(10)), [0]]
+    with VideoReader(paths[0]) as a, VideoReader(paths[1], max_bytes=stack - 1) as b:
+        with pytest.raises(MemoryError, match="max_bytes"):
+            accumulate(b, range(21), device="cuda")
+        monkeypatch.setattr(_batch, "_memory", lambda *args: pytest.fail("memory was taken"))
+        for device in ("cpu", "cuda"):
+            with pytest.raises(MemoryError, match=r"2 x 10 frames .* max_bytes"):
+                accumulate_batch([a, b], frames, device=device)
+        monkeypatch.undo()
+    with VideoReader(paths[1], max_bytes=stack) as b:
+        assert len(accumulate_batch([b, b], frames)) == 2
+
+
+def test_half_of_the_free_memory(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no reader says how much: of the GPU for what goes there, of this side otherwise."""
+    pytest.importorskip("torch")
+    gpu = EmulatedGpu()
+    monkeypatch.setattr(_device, "find", lambda device: gpu if device == "cuda" else None)
+    stack = 200 * 11 * 9 * 96 * 64
+    gpu.free = 2 * stack - 2
+    with VideoReader(paths[0]) as a:
+        with pytest.raises(MemoryError, match="half of the free"):
+            accumulate_batch([a] * 200, [[0] * 11] * 200, device="cuda")
+        monkeypatch.setattr(cvdecode._core, "free_memory", lambda: 2 * stack - 2)
+        with pytest.raises(MemoryError, match="half of the free"):
+            accumulate_batch([a] * 200, [[0] * 11] * 200)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_plans_share_what_they_may_take(
+    paths: list[Path], num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Residuals of the chain go to the GPU with the plan: 3 + 5/16 bytes a sample and picture."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(_device, "find", lambda device: EmulatedGpu() if device == "cuda" else None)
+    plan = 11 * 96 * 64 * 53 // 16  # frame 11 of a GOP of 12 without B pictures
+    with VideoReader(paths[1], max_bytes=2 * plan) as a, VideoReader(paths[1]) as b:
+        accumulate_batch([a, b], [[11]] * 2, residual="coded", device="cuda")
+    with VideoReader(paths[1], max_bytes=2 * plan - 1) as a, VideoReader(paths[1]) as b:
+        accumulate(a, [11], residual="coded", device="cuda")
+        with pytest.raises(MemoryError, match="max_bytes"):
+            accumulate_batch(
+                [a, b], [[11]] * 2, residual="coded", device="cuda", num_threads=num_threads
+            )
+    few = VideoReader(paths[1], max_bytes=plan - 1)
+    with few, pytest.raises(MemoryError, match="max_bytes"):
+        accumulate(few, [11], residual="coded", device="cuda")
 
 
 def test_what_does_not_fit_is_refused(paths: list[Path], encode: Encode) -> None:

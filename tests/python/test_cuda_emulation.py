@@ -118,6 +118,34 @@ def test_empty_batches_and_clips() -> None:
         batch.pack(0, 0, 0, [])
 
 
+@pytest.mark.parametrize("residual", [None, "coded", "recon_diff"])
+def test_a_plan_is_refused_before_it_is_made(residual: str | None) -> None:
+    """A chain of single references behind one frame; the first of 7 pictures is intra."""
+    rng = np.random.default_rng(3)
+    clip = random_stream(
+        rng, count=7, size=(48, 64), b_pictures=False, hidden=False, second_intra=False,
+        damage=False,
+    )  # fmt: skip
+    for n, p in enumerate(clip):
+        p.refpic[0][p.refpic[0] >= 0] = n - 1
+    size, planes = as_arrays(clip, NO_CROP)
+    options = {"frames": [6], "residual": residual}
+    total = _core.plan_arrays(size, planes, options).bytes
+    # 6 pictures with 5 bytes for each of 192 blocks, 2 + 1 bytes a sample of residual; 3 of pixels.
+    motion, samples = 6 * 192 * 5, 48 * 64 * 3
+    if residual == "recon_diff":  # pixels of the frame, of the intra picture, of intra blocks
+        pixels, rest = divmod(total - motion, samples)
+        assert 2 <= pixels <= 7
+        assert rest == 0
+    else:
+        assert total == motion + (6 * samples if residual == "coded" else 0)
+    assert _core.plan_arrays(size, planes, options, total).bytes == total
+    assert _core.plan_arrays(size, planes, options, total + 500, 500).bytes == total
+    for most, held in ((total - 1, 0), (total + 500, 501)):
+        with pytest.raises(MemoryError, match="max_bytes"):
+            _core.plan_arrays(size, planes, options, most, held)
+
+
 def test_what_a_device_does_not_do() -> None:
     (clip,) = streams(1, 1, (16, 16))
     size, planes = as_arrays(clip, NO_CROP)
