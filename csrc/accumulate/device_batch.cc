@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -206,6 +207,15 @@ Map DeviceBatch::map_of(const Item& item, uintptr_t scratch, const DeviceOutputs
   return map;
 }
 
+std::vector<size_t> DeviceBatch::items_of_rows(size_t clip) const {
+  std::vector<size_t> items(static_cast<size_t>(plans_[clip]->frames), kNowhere);
+  for (const size_t item : places_[clip]) {
+    const int64_t row = plans_[clip]->steps[items_[item].step].row;
+    if (row >= 0 && row < plans_[clip]->frames) items[static_cast<size_t>(row)] = item;
+  }
+  return items;
+}
+
 std::vector<Launch> DeviceBatch::pack(uint8_t* host, uintptr_t device, uintptr_t scratch,
                                       std::span<const DeviceOutputs> outputs) const {
   if (outputs.size() != plans_.size()) {
@@ -283,12 +293,17 @@ std::vector<Launch> DeviceBatch::pack(uint8_t* host, uintptr_t device, uintptr_t
       ends.push_back({plan.pixels[i].end, pointer<uint8_t>(device, pixels_[clip][i])});
     }
     write(host, end_tables_[clip], ends);
+    const std::vector<size_t> items =
+        plan.wanted.empty() ? std::vector<size_t>{} : items_of_rows(clip);
     for (const auto& [row, place] : plan.wanted) {
-      DiffStep diff;
-      for (const size_t item : places_[clip]) {
-        if (plan.steps[items_[item].step].row != row) continue;
-        diff.map = map_of(items_[item], scratch, outputs[clip]);
+      const auto at = static_cast<size_t>(row);
+      if (at >= items.size() || items[at] == kNowhere) {
+        throw Error(ErrorKind::kState, "internal error: the plan of clip " + std::to_string(clip) +
+                                           " makes no map for row " + std::to_string(row) +
+                                           ", whose residual is asked for; please report it");
       }
+      DiffStep diff;
+      diff.map = map_of(items_[items[at]], scratch, outputs[clip]);
       diff.coded_width = g.coded_width;
       diff.crop_left = g.crop_left;
       diff.crop_top = g.crop_top;

@@ -58,6 +58,8 @@ class DeviceBatch {
   size_t reserve(size_t bytes);  // of the upload
   size_t map_bytes(const PlanStep& step) const;
   void place_maps();
+  // By row of the result; kNowhere: a repeat, which is copied.
+  std::vector<size_t> items_of_rows(size_t clip) const;
   kernels::Map map_of(const Item& item, uintptr_t scratch, const DeviceOutputs& outputs) const;
   kernels::Map row_of(int64_t row, const DeviceOutputs& outputs) const;
 

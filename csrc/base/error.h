@@ -15,7 +15,7 @@ enum class ErrorKind {
   kInvalidArgument,   // ValueError
   kIndex,             // IndexError
   kMemory,            // MemoryError
-  kState,             // RuntimeError: wrong thread, closed reader
+  kState,             // RuntimeError: wrong thread, closed reader, a plan that lacks a step
 };
 
 // what() names the file or stream, the place in it, and the remedy where there is one.

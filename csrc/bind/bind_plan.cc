@@ -60,6 +60,8 @@ void register_plan(py::module_& m) {
       .def_readonly("frames", &TracePlan::frames, "Rows of the result.")
       .def_readonly("repeats", &TracePlan::repeats, "(from row, to row), to be copied at the end.")
       .def_readonly("bytes", &TracePlan::bytes, "Memory that it holds.")
+      .def_readwrite("wanted", &TracePlan::wanted,
+                     "For tests: (row, its place among the pixels) of residual=\"recon_diff\".")
       .def_property_readonly("stats", &stats_of, "Work done so far.")
       .def_property_readonly(
           "coded_size",

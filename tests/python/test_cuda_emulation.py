@@ -118,6 +118,21 @@ def test_empty_batches_and_clips() -> None:
         batch.pack(0, 0, 0, [])
 
 
+def test_a_row_without_a_map_is_an_error() -> None:
+    """Row 1 repeats row 0, so no step makes it: the kernel would read from nowhere."""
+    (clip,) = streams(1, 1, (16, 16))
+    size, planes = as_arrays(clip, NO_CROP)
+    last = shown(clip)[-1]
+    plan = _core.plan_arrays(size, planes, {"frames": [last, last], "residual": "recon_diff"})
+    assert plan.wanted == [(0, plan.wanted[0][1])]  # type: ignore[attr-defined]
+    for row in (1, 2, -1):
+        plan.wanted = [(row, 0)]  # type: ignore[attr-defined]
+        batch = _core.DeviceBatch([plan])
+        host = np.zeros(batch.upload_bytes + 256, np.uint8)
+        with pytest.raises(_core.ReaderState, match=rf"clip 0 makes no map for row {row}\b"):
+            batch.pack(host.ctypes.data, 0, 0, [[0] * 9])
+
+
 @pytest.mark.parametrize("residual", [None, "coded", "recon_diff"])
 def test_a_plan_is_refused_before_it_is_made(residual: str | None) -> None:
     """A chain of single references behind one frame; the first of 7 pictures is intra."""
