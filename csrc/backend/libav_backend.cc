@@ -209,7 +209,7 @@ class LibavBackend final : public Backend {
     }
     if (has(data_planes, Plane::kQp)) {
       if (has_qp(frame) && output.q_scale_type >= 0) {
-        QpScale scale = traits_.is_mpegvideo() ? QpScale::kDouble : QpScale::kOffset;
+        QpScale scale = traits_.is_mpegvideo() ? QpScale::kDouble : QpScale::kSame;
         if (output.q_scale_type == 1) scale = QpScale::kNonLinear;
         fill_qp(frame, scale, row, clip);
       } else {

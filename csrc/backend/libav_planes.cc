@@ -7,7 +7,6 @@
 
 extern "C" {
 #include <libavutil/motion_vector.h>
-#include <libavutil/pixdesc.h>
 #include <libavutil/video_enc_params.h>
 }
 
@@ -214,17 +213,12 @@ void fill_qp(const AVFrame& frame, QpScale scale, int64_t row, Clip& clip) {
   std::fill_n(qp, static_cast<ptrdiff_t>(w16) * h16, kQpNone);
   if (data == nullptr) return;
   auto* params = reinterpret_cast<AVVideoEncParams*>(data->data);
-  int32_t offset = 0;
-  if (scale == QpScale::kOffset) {
-    const auto* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
-    if (format != nullptr) offset = 6 * (format->comp[0].depth - 8);  // QpBdOffsetY
-  }
   for (unsigned i = 0; i < params->nb_blocks; ++i) {
     const AVVideoBlockParams* block = av_video_enc_params_block(params, i);
     const int x = block->src_x / 16;
     const int y = block->src_y / 16;
     if (block->src_x < 0 || block->src_y < 0 || x >= w16 || y >= h16) continue;
-    int32_t value = params->qp + block->delta_qp - offset;
+    int32_t value = params->qp + block->delta_qp;
     if (scale == QpScale::kDouble) value /= 2;
     if (scale == QpScale::kNonLinear) value = quantiser_scale_code(value);
     qp[static_cast<ptrdiff_t>(y) * w16 + x] = static_cast<int16_t>(value);

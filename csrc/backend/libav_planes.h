@@ -47,7 +47,7 @@ bool has_qp(const AVFrame& frame);
 bool has_side_data(const AVFrame& frame);
 // What libavcodec's number is in terms of the bitstream.
 enum class QpScale : uint8_t {
-  kOffset,  // H.264: QP'_Y = QP_Y + QpBdOffsetY (7.4.5), the same where samples have 8 bits
+  kSame,    // H.264: QP_Y
   kDouble,  // MPEG: twice quantiser_scale (MPEG-1, MPEG-4, H.263) or quantiser_scale_code (MPEG-2)
   kNonLinear,  // MPEG-2 with q_scale_type 1: the value that quantiser_scale_code selects
 };

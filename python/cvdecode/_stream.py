@@ -80,8 +80,9 @@ class Probe(Metadata):
 
 
 def _qp_scale(codec: str, bit_depth: int) -> str:
-    if codec == "h264" and bit_depth > 8:  # 7.4.2.1.1: from -QpBdOffsetY on
-        return f"QP_Y ({-6 * (bit_depth - 8)} to 51)"
+    if codec == "h264" and bit_depth > 8:  # what libavcodec exports, 7.4.5
+        more = 6 * (bit_depth - 8)
+        return f"QP'_Y = QP_Y + {more} (0 to {51 + more})"
     return _QP_SCALES.get(codec, "the codec's own")
 
 

@@ -129,8 +129,8 @@ def test_residuals_are_cropped_views(encode: Encode) -> None:
     [
         ("mpeg2video", ["-qmin", "20", "-qmax", "20"], 20, "quantiser_scale_code (1 to 31)"),
         ("mpeg4", ["-qmin", "7", "-qmax", "7"], 7, "quantiser_scale of MPEG-4 part 2 (1 to 31)"),
-        # libx264 counts -qp on QP'_Y = QP_Y + 12: trace_headers shows a QP_Y of 8 here.
-        ("libx264", ["-qp", "20", "-pix_fmt", "yuv420p10le"], 8, "QP_Y (-12 to 51)"),
+        # libx264 counts -qp on QP'_Y, too: trace_headers shows a QP_Y of 8 here.
+        ("libx264", ["-qp", "20", "-pix_fmt", "yuv420p10le"], 20, "QP'_Y = QP_Y + 12 (0 to 63)"),
     ],
 )
 def test_the_scale_of_qp_is_named(
