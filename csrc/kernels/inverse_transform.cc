@@ -117,15 +117,28 @@ Lanes8 load_half(const int16_t* from) {
 void store_half(Lanes8 v, int16_t* to) { std::memcpy(to, &v, 4 * sizeof(int16_t)); }
 Lanes8 upper_half(Lanes8 v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7); }
 
+// Sums that wrap: idct4x4() computes four lanes without use beside the four of its block, and only
+// those of the block stay in range.
+using Wrap8 [[gnu::vector_size(16)]] = uint16_t;
+Lanes8 plus(Lanes8 a, Lanes8 b) {
+  return reinterpret_cast<Lanes8>(reinterpret_cast<Wrap8>(a) + reinterpret_cast<Wrap8>(b));
+}
+Lanes8 minus(Lanes8 a, Lanes8 b) {
+  return reinterpret_cast<Lanes8>(reinterpret_cast<Wrap8>(a) - reinterpret_cast<Wrap8>(b));
+}
+Lanes8 rounded(Lanes8 v) {
+  return reinterpret_cast<Lanes8>(reinterpret_cast<Wrap8>(v) + uint16_t{32}) >> 6;
+}
+
 void butterfly4(Lanes8& a, Lanes8& b, Lanes8& c, Lanes8& d) {
-  const Lanes8 e0 = a + c;
-  const Lanes8 e1 = a - c;
-  const Lanes8 e2 = (b >> 1) - d;
-  const Lanes8 e3 = b + (d >> 1);
-  a = e0 + e3;
-  b = e1 + e2;
-  c = e1 - e2;
-  d = e0 - e3;
+  const Lanes8 e0 = plus(a, c);
+  const Lanes8 e1 = minus(a, c);
+  const Lanes8 e2 = minus(b >> 1, d);
+  const Lanes8 e3 = plus(b, d >> 1);
+  a = plus(e0, e3);
+  b = plus(e1, e2);
+  c = minus(e1, e2);
+  d = minus(e0, e3);
 }
 
 void butterfly8(Lanes8 (&d)[8]) {
@@ -188,10 +201,10 @@ void idct4x4(const int16_t* c, int16_t* out, ptrdiff_t stride) {
   Lanes8 r1 = upper_half(r0);
   Lanes8 r3 = upper_half(r2);
   butterfly4(r0, r1, r2, r3);
-  store_half((r0 + 32) >> 6, out);
-  store_half((r1 + 32) >> 6, out + stride);
-  store_half((r2 + 32) >> 6, out + 2 * stride);
-  store_half((r3 + 32) >> 6, out + 3 * stride);
+  store_half(rounded(r0), out);
+  store_half(rounded(r1), out + stride);
+  store_half(rounded(r2), out + 2 * stride);
+  store_half(rounded(r3), out + 3 * stride);
 }
 
 void idct8x8(const int16_t* c, int16_t* out, ptrdiff_t stride) {

@@ -171,6 +171,7 @@ def test_playlist_may_not_open_other_files(encode: Encode, tmp_path: Path) -> No
             _core._Demuxer(source).scan()
 
 
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="a sanitizer needs terabytes of addresses")
 def test_table_of_a_billion_samples(encode: Encode) -> None:
     """A sample table that claims more than the file can hold is refused, in bounded memory."""
     data = bytearray(
