@@ -6,6 +6,7 @@ looked at here.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -73,16 +74,16 @@ def fine_tuned(
     qualities: tuple[str, str],
     seeds: Iterable[int] = (0,),
 ) -> Iterator[Record]:
-    """The two-by-two of pre-training (Johnston et al.): on a; on b; on a then b; on b then a.
+    """The two-by-two of pre-training (Johnston et al., Fig. 9): on a or b, then again on a or b.
 
-    Each is tested on both.
+    The two without further training and the four with it are tested on both.
 
     Yields:
         {"key", "kind": "fine_tuned", "trained_on": "a" or "a > b", "tested_on", "seed", **metrics}.
     """
     for seed in seeds:
         models = {quality: train(quality, seed) for quality in qualities}
-        for first, then in (qualities, qualities[::-1]):
+        for first, then in itertools.product(qualities, repeat=2):
             models[f"{first} > {then}"] = train(then, seed, models[first])
         for name, model in models.items():
             for quality in qualities:
