@@ -1,4 +1,4 @@
-"""cvdecode study stills, qp, report."""
+"""cvdecode study stills, matrix, qp, report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from cvdecode.cli._study_grid import command, numbers
-from cvdecode.cli._terminal import print_table
+from cvdecode.cli._terminal import print_table, progress
 
 
 def stills_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +65,96 @@ def _plain(array: Any) -> Any:
     return None if array is None else array.tolist()
 
 
+def names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def matrix_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="output folder of cvdecode study stills")
+    parser.add_argument("--out", help="JSON lines (default: matrix.jsonl in the folder)")
+    parser.add_argument(
+        "--train",
+        type=names,
+        default=[],
+        metavar="LIST",
+        help="variants; all, all+plane, all+film see every one that is tested on (default: "
+        "yuv444, each rate at frame 0, and these three)",
+    )
+    parser.add_argument(
+        "--test", type=names, default=[], metavar="LIST", help="(default: yuv444, rates at frame 0)"
+    )
+    parser.add_argument(
+        "--pretrain", type=names, metavar="A,B", help="train A and B further on A and B too"
+    )
+    parser.add_argument("--seeds", type=numbers, default=[0], metavar="LIST", help="(default: 0)")
+    parser.add_argument("--steps", type=int, default=30_000, help="(default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=128, help="(default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=2e-3, help="of Adam (default: %(default)s)")
+    parser.add_argument(
+        "--channels", type=int, default=64, help="of the convolutions (default: %(default)s)"
+    )
+    parser.add_argument("--deeper", action="store_true", help="one more convolution")
+    parser.add_argument("--no-crop", action="store_true", help="whole pictures, no random crops")
+    parser.add_argument("--no-flip", action="store_true", help="where left and right matter")
+    parser.add_argument("--device", default="cpu", help="(default: cpu)")
+
+
+def matrix(arguments: argparse.Namespace) -> int:
+    """Train a network on each quality of still images and test it on each (Johnston et al.)."""
+    try:
+        from cvdecode.recipes import stills as module
+    except ImportError:
+        raise SystemExit("networks need torch: pip install 'cvdecode[study]'") from None
+    from cvdecode.study.cross import matrix_of
+
+    pair = arguments.pretrain
+    if pair is not None and len(pair) != 2:
+        raise ValueError(f"--pretrain takes two variants, not {len(pair)}")
+    schedule = module.Schedule(
+        arguments.steps,
+        arguments.batch,
+        arguments.lr,
+        arguments.channels,
+        deeper=arguments.deeper,
+        crop=not arguments.no_crop,
+        flip=not arguments.no_flip,
+        device=arguments.device,
+    )
+    with progress() as bar:
+        task = bar.add_task("training", total=schedule.steps)
+        records = module.matrix(
+            arguments.folder,
+            arguments.out or os.path.join(arguments.folder, "matrix.jsonl"),
+            schedule,
+            trained_on=arguments.train,
+            tested_on=arguments.test,
+            pretrain=tuple(pair) if pair else None,
+            seeds=arguments.seeds,
+            command=command(),
+            tick=lambda name, step: bar.update(task, description=name, completed=step),
+        )
+    found = [r for r in records if r["kind"] in ("cross", "fine_tuned")]
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
+    for kind, title in (("cross", "top-1, %"), ("fine_tuned", "a > b: first on a, then on b")):
+        some = [r for r in found if r["kind"] == kind]
+        if not some:
+            continue
+        columns = list(dict.fromkeys(r["trained_on"] for r in some))
+        rows = list(dict.fromkeys(r["tested_on"] for r in some))
+        cells = matrix_of(some, "top1", rows, columns)
+        print_table(
+            f"{title}; columns: trained on, rows: tested on",
+            ("", *columns),
+            [
+                (row, *("" if v is None else f"{100 * v:.1f}" for v in line))
+                for row, line in zip(rows, cells, strict=True)
+            ],
+        )
+    return 0
+
+
 def qp_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", help="a video file")
     parser.add_argument("--boxes", help="CSV: x, y, width, height, and if wanted frame, name")
@@ -113,7 +203,9 @@ def qp(arguments: argparse.Namespace) -> int:
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="the HTML file")
-    parser.add_argument("results", nargs="+", help="JSON lines of evaluations, measures, stills")
+    parser.add_argument(
+        "results", nargs="+", help="JSON lines of evaluations, measures, stills, matrices"
+    )
     parser.add_argument("--title", default="", help="(default: the models' names)")
 
 

@@ -20,6 +20,7 @@ ACTIONS: tuple[tuple[Run, Fill], ...] = (
     (grid.models, grid.models_arguments),
     (grid.evaluate, grid.evaluate_arguments),
     (stills.stills, stills.stills_arguments),
+    (stills.matrix, stills.matrix_arguments),
     (stills.qp, stills.qp_arguments),
     (stills.report, stills.report_arguments),
 )

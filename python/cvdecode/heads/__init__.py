@@ -46,6 +46,7 @@ from .fusion import (
     TrilinearHead,
     small_three_stream,
 )
+from .johnston import JohnstonNet
 from .mfcdnet import (
     ClipKind,
     MimicLosses,
@@ -74,6 +75,7 @@ __all__ = [
     "Discriminator",
     "FlowTeacher",
     "Generator",
+    "JohnstonNet",
     "LateFusion",
     "Losses",
     "MFNet3D",

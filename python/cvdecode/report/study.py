@@ -277,6 +277,11 @@ def _stills(records: Records) -> str:
         [
             _figure("PSNR", figures.stills_curves(records, "psnr", "PSNR of luma, dB")),
             _figure("SSIM", figures.stills_curves(records, "ssim", "SSIM of luma")),
+            _figure(
+                "Coded QP",
+                figures.coded_qps(records),
+                "as parsed from the streams, not as asked for; _f2: frame 2 of the clips",
+            ),
         ],
     )
 

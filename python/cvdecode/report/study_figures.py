@@ -232,3 +232,22 @@ def stills_curves(records: Records, metric: str, label: str) -> str | None:
         axes.legend()
 
     return svg(draw)
+
+
+def coded_qps(records: Records) -> str | None:
+    """Share of macroblocks with each QP, a row a variant of still images."""
+    coded = [r for r in records if r["kind"] == "still" and r.get("qp_histogram")]
+    if not coded:
+        return None
+    counts = np.array([r["qp_histogram"] for r in coded], np.float64)
+    shares = 100 * counts / counts.sum(axis=1, keepdims=True)
+
+    def draw(axes: Axes) -> None:
+        axes.grid(False)
+        image = axes.imshow(np.where(shares > 0, shares, np.nan), cmap="YlGnBu", aspect="auto",
+                            vmin=0, vmax=100, interpolation="nearest")  # fmt: skip
+        axes.figure.colorbar(image, label="% of macroblocks")
+        axes.set_yticks(range(len(coded)), [r["variant"] for r in coded])
+        axes.set_xlabel("QP")
+
+    return svg(draw, (5.6, 1.2 + 0.19 * len(coded)))

@@ -271,6 +271,26 @@ def _yuv_frames(path: str | os.PathLike[str], height: int, width: int) -> Iterat
         yield np.concatenate([frame[None, :height], full])
 
 
+def coded_qp(path: str | os.PathLike[str], size: tuple[int, int]) -> Images:
+    """The QP that every sample of the images was coded with, parsed from a stream of clips.
+
+    Args:
+        size: (H, W) of the images.
+
+    Returns:
+        (N, 7, H, W) uint8. A macroblock without a QP (I_PCM, lost) has 0: nothing was quantised.
+    """
+    h, w = size
+    rows: list[Images] = []
+    with cvdecode.VideoReader(path, planes=("qp",), backend="native") as video:
+        for clip in video.batches(LENGTH * 64):
+            known = np.where(clip.qp == cvdecode.QP_NONE, 0, clip.qp).astype(np.uint8)
+            dense = np.repeat(np.repeat(known, 16, axis=1), 16, axis=2)
+            mine = dense[:, BORDER : BORDER + h, BORDER : BORDER + w]
+            rows.append(mine.reshape(-1, LENGTH, h, w))
+    return np.concatenate(rows)
+
+
 def variant_names(
     qps: Sequence[int] = QPS, bitrates: Sequence[int] = (), frames: Sequence[int] = FRAMES
 ) -> list[str]:
