@@ -143,6 +143,8 @@ void StreamIndexer::lose_slice(const Packet& packet, const Nal& nal, const Param
                                bool starts_picture, const std::string& why) {
   if (index_.pictures.empty() && sets.sps == nullptr) {
     ++slices_before_sets_;  // nothing is known of the picture, not even its size
+    unit_packet_ = -1;      // nor does what came before it belong to the picture that follows
+    recovery_.reset();
     return;
   }
   warn("NAL unit " + std::to_string(nals_) + " (nal_unit_type " +
