@@ -5,12 +5,33 @@ from __future__ import annotations
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
-from evidence import plots, record
+from evidence import ablation, plots, record
 
-EXPERIMENTS = ("bframes", "motion_error", "ablation", "real", "frames", "alignment", "enhancement")
+EXPERIMENTS = (
+    "bframes",
+    "motion_error",
+    "ablation",
+    "real",
+    "frames",
+    "alignment",
+    "mfcd",
+    "enhancement",
+)
 # Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
-VARIANTS = {"ablation_defaults": ("ablation", {"codec": "default"})}
+VARIANTS = {
+    "ablation_half": ("ablation", ablation.HALF),
+    "ablation_defaults": ("ablation", {**ablation.HALF, "codec": "default"}),
+}
+TWINS = {"frames": "variants", "alignment": "variants"}
+"""Experiments made by one module: name -> module."""
+
+
+def experiment(name: str) -> Any:
+    """What has FULL, QUICK, run and report, and figure where there is one."""
+    module = importlib.import_module(f"evidence.{TWINS.get(name, name)}")
+    return getattr(module, name) if name in TWINS else module
 
 
 def main() -> None:
@@ -31,10 +52,12 @@ def main() -> None:
     if arguments.quick and arguments.out is None:
         parser.error("--quick needs --out: docs/evidence holds full runs only")
     out = arguments.out or record.DOCS
-    for name in arguments.experiments or [*EXPERIMENTS, *VARIANTS]:
+    for name in arguments.experiments or [*VARIANTS, *EXPERIMENTS]:
         where, changes = VARIANTS.get(name, (name, {}))
-        module = importlib.import_module(f"evidence.{where}")
-        settings = {**(module.QUICK if arguments.quick else module.FULL), **changes}
+        module = experiment(where)
+        settings = {**module.FULL, **changes}
+        if arguments.quick:
+            settings |= {k: v for k, v in module.QUICK.items() if k != "codec"}
         if arguments.seeds:
             settings["seeds"] = arguments.seeds
         book = record.Book(out / f"{name}.jsonl", name, settings)

@@ -10,6 +10,7 @@ clip has a generator seeded by (seed, split, number).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def flow(
     Samples, float32 (2 (x, y), 28, 28): at the centres of the 4x4 blocks, as accumulated motion
     vectors are. An oracle: the generator knows where every point was.
     """
-    s = Scene.of(action, frames, seed, centred)
+    s = _scene(action, frames, seed, centred)
     x, y, _, reach = s.disk(t, frames)
     x, y = x.reshape(-1, 4).mean(1), y.reshape(-1, 4).mean(1)
     u, v = np.meshgrid(x, y)
@@ -190,6 +191,12 @@ def flow(
         )
     ]
     return np.stack(moved).astype(np.float32)
+
+
+@functools.lru_cache(1)
+def _scene(action: Action, frames: int, seed: int, centred: bool) -> Scene:
+    """Flow is asked for picture by picture; nothing here draws from the scene's generator."""
+    return Scene.of(action, frames, seed, centred)
 
 
 def _smooth(noise: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

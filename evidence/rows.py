@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cvdecode import heads
@@ -26,6 +26,17 @@ def backbone(kind: str) -> heads.Backbone:
     return heads.small_cnn(1, 2, WIDTHS)
 
 
+class SmallSketch(heads.CompactBilinearPooling):
+    """The same numbers by the outer product itself: of 48 channels that is ten times faster."""
+
+    def products(self, x: Tensor, y: Tensor) -> Tensor:
+        outer = x.flatten(2) @ y.flatten(2).transpose(1, 2)
+        sign = self.sign_x[:, None] * self.sign_y
+        cell = (self.hash_x[:, None] + self.hash_y) % self.dim
+        flat = (outer * sign).flatten(1)
+        return flat.new_zeros(len(flat), self.dim).index_add(1, cell.flatten(), flat)
+
+
 def single(kind: str, train: Drawn, classes: int, schedule: Schedule) -> heads.Stream:
     """One stream by itself; ``kind`` is "iframe", "mv", "residual" or "flow"."""
     net = heads.Stream(backbone("mv" if kind in ("mv", "flow") else kind), classes)
@@ -43,12 +54,37 @@ def fused(name: str, train: Drawn, classes: int, schedule: Schedule) -> nn.Modul
         head = heads.LateFusion(CHANNELS, classes)
     elif name == "BP":
         head = heads.BilinearHead(CHANNELS, classes, 2 * dim)
+        head.pools = nn.ModuleList(
+            SmallSketch(CHANNELS, 2 * dim, torch.Generator().manual_seed(k)) for k in range(3)
+        )
     else:
         head = heads.TrilinearHead(CHANNELS, classes, dim)
     net = heads.ThreeStreamNet(
         head, iframe=backbone("iframe"), mv=backbone("mv"), residual=backbone("residual")
     )
     see = viewer(net, temporal=name == "TTP")
+    fit(net, lambda b: cross_entropy(see(b), b.label), train, schedule)
+    return net
+
+
+class FrozenBackbones(heads.ThreeStreamNet):
+    """Backbones that were trained one by one and stay as they are; only the head learns."""
+
+    def train(self, mode: bool = True) -> FrozenBackbones:
+        super().train(mode)
+        for backbone in (self.iframe, self.mv, self.residual):
+            backbone.train(False)
+        return self
+
+
+def frozen(
+    train: Drawn, classes: int, schedule: Schedule, streams: tuple[heads.Stream, ...]
+) -> nn.Module:
+    """TP on the backbones of ``streams`` (I, motion, residual), whose weights are kept."""
+    iframe, mv, residual = (stream.backbone.requires_grad_(False) for stream in streams)
+    head = heads.TrilinearHead(CHANNELS, classes, DIM)
+    net = FrozenBackbones(head, iframe=iframe, mv=mv, residual=residual)
+    see = viewer(net, temporal=False)
     fit(net, lambda b: cross_entropy(see(b), b.label), train, schedule)
     return net
 

@@ -119,8 +119,9 @@ def fit(
     parameters: Iterable[nn.Parameter] | None = None,
 ) -> None:
     """Train in place."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
     chosen = [p for p in (parameters or model.parameters()) if p.requires_grad]
-    optimiser = torch.optim.AdamW(chosen, lr=schedule.lr, weight_decay=schedule.decay)
+    optimiser = torch.optim.AdamW(chosen, lr=schedule.lr, weight_decay=schedule.decay, fused=True)
     steps = schedule.epochs * (len(drawn.data) // schedule.batch)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.lr, total_steps=steps)
     model.train()

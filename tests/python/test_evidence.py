@@ -13,23 +13,27 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 pytest.importorskip("torch")
+import torch
 from evidence import (
     ablation,
     actions,
-    alignment,
     bframes,
     encode,
+    estimate,
     features,
-    frames,
     hashing,
+    mfcd,
     motion_error,
     real,
     record,
+    rows,
     tensors,
     training,
 )
+from evidence.variants import alignment, frames
 
 import cvdecode
+from cvdecode import heads
 
 
 @pytest.fixture(autouse=True)
@@ -173,15 +177,16 @@ def test_every_expected_order_names_rows_that_exist() -> None:
         ("ablation", "xor"): ablation.ROWS,
         ("real",): real.ROWS,
         ("frames",): frames.ROWS,
-        ("alignment",): (*alignment.ROWS, "both, Farneback"),
+        ("alignment",): alignment.ROWS,
+        ("mfcd",): mfcd.ROWS,
     }
-    for keys, rows in known.items():
+    for keys, names in known.items():
         section = record.expected(*keys)
         for better, worse, why in section["orders"]:
-            assert {better, worse} <= set(rows), keys
+            assert {better, worse} <= set(names), keys
             assert why
         for one, other, margin, _ in section.get("equivalent", []):
-            assert {one, other} <= set(rows), keys
+            assert {one, other} <= set(names), keys
             assert 0 < margin < 0.2
 
 
@@ -268,11 +273,21 @@ def test_ablation_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for row in ablation.ROWS:
         assert f"| {row} |" in text
 
-    for module in (frames, alignment):
-        book = record.Book(tmp_path / "v.jsonl", module.__name__, module.QUICK)
-        module.run(book, module.QUICK, progress=lambda _: None)
-        assert tuple(book.scores()) == module.ROWS
-        assert "| expected before" in module.report(book)
+    # What the ablation has at this size is taken from there, the rest is trained.
+    settings = {**ablation.QUICK, "sets": ["add"]}
+    twin = record.Book(tmp_path / "ablation_half.jsonl", "ablation_half", settings)
+    for row in ("add I", "add TP", "add TTP", "add ATTP"):
+        twin.add(row, 0, np.full(36, 0.25))
+    still = np.zeros((36, 2, 11, 2, 28, 28), np.float16)
+    monkeypatch.setattr(estimate, "flows", lambda *_: still)
+    for variant in (frames, alignment):
+        book = record.Book(tmp_path / f"{variant.name}.jsonl", variant.name, settings)
+        variant.run(book, settings, progress=lambda _: None)
+        assert set(book.scores()) == set(variant.ROWS)
+        taken = {row["row"] for row in book.rows if row.get("same_as")}
+        assert taken == set(variant.same)
+        assert all(row["accuracy"] == 0.25 for row in book.rows if row["row"] in taken)
+        assert "not run" not in variant.report(book)
 
     data, held = ablation.clips(0, ablation.QUICK)
     assert data.iframe.shape == (36, 2, 56, 56)
@@ -291,6 +306,89 @@ def test_ablation_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     seen = [batch.label.tolist() for batch in drawn.train(0, 12)]
     assert sorted(sum(seen, [])) == list(range(36))  # noqa: RUF017
     assert tensors.halved(np.arange(16).reshape(4, 4)).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+
+
+def test_small_sketch_is_the_sketch() -> None:
+    """Outer product and count sketch against convolution by Fourier transforms."""
+    pools = [
+        kind(48, 512, torch.Generator().manual_seed(3))
+        for kind in (heads.CompactBilinearPooling, rows.SmallSketch)
+    ]
+    x, y = torch.randn(2, 2, 48, 7, 7, generator=torch.Generator().manual_seed(0))
+    one, other = (pool.products(x, y) for pool in pools)
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+def test_frozen_backbones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither weights nor the statistics of batch normalisation move; the head learns."""
+    maps = {"iframe": (1, 56), "mv": (2, 28), "residual": (1, 56)}
+    streams = tuple(heads.Stream(rows.backbone(kind), 3) for kind in maps)
+    before = [{k: v.clone() for k, v in s.backbone.state_dict().items()} for s in streams]
+    batch = training.Batch(
+        **{k: torch.randn(4, 1, c, n, n) for k, (c, n) in maps.items()},
+        adjacent=torch.empty(0), flow=torch.empty(0), label=torch.tensor([0, 1, 2, 0]),
+    )  # fmt: skip
+
+    class Few:
+        data = range(64)
+
+        def train(self, epoch: int, size: int) -> Any:
+            return [batch, batch]
+
+    net = rows.frozen(Few(), 3, training.Schedule(epochs=2), streams)  # type: ignore[arg-type]
+    for stream, kept in zip(streams, before, strict=True):
+        for name, value in stream.backbone.state_dict().items():
+            assert value.equal(kept[name]), name
+    assert net.head.fc.bias.abs().max() > 0  # type: ignore[union-attr, operator]
+
+
+def test_trace_of_estimated_flow_by_hand() -> None:
+    """Everything moves 1 to the right, then 2, then rests: 1, 3, 3 since the first picture."""
+    steps = torch.zeros(3, 2, 8, 8)
+    steps[0, 0], steps[1, 0] = 1, 2
+    found = estimate.traced(steps)
+    assert [found[t, 0].unique().tolist() for t in range(3)] == [[1], [3], [3]]
+    # Only what was in the left half at first moved: seen at its new place, x - flow is its old.
+    steps = torch.zeros(2, 2, 8, 8)
+    steps[0, 0, :, :4], steps[1, 0] = 1, 2
+    assert estimate.traced(steps)[1, 0, 0].tolist() == [3, 3, 3, 3, 3, 3, 2, 2]
+
+
+def test_estimated_flow_is_near_the_true_one() -> None:
+    action = actions.Action(1, 2, "train", 8)
+    found = estimate.displacement(actions.draw(action, 12, 3))
+    assert found.shape == (1, 11, 2, 28, 28)
+    for t in (1, 6, 11):
+        truth = actions.flow(action, 12, 3, 0, t)
+        apart = np.median(np.hypot(*(found[0, t - 1] - truth)))
+        assert apart < 0.4 * np.median(np.hypot(*truth)), t
+
+
+def test_mfcd_in_short(tmp_path: Path) -> None:
+    book = record.Book(tmp_path / "mfcd.jsonl", "mfcd", mfcd.QUICK)
+    mfcd.run(book, mfcd.QUICK, progress=lambda _: None)
+    assert tuple(book.scores()) == mfcd.ROWS
+    assert "not run" not in mfcd.report(book)
+
+    clips = mfcd.make("train", mfcd.QUICK["train"], 0)
+    assert np.bincount(clips.label).tolist() == [1] * 12
+    # A difference along the motion is smaller than the pictures' own: the vectors fit.
+    still = clips.frames[:, 1:].astype(int) - clips.frames[:, :1]
+    assert abs(clips.residual).mean() < 0.8 * abs(still).mean()
+    first, last = clips.frames[3, 0].astype(float), clips.residual[3, 10].astype(float)
+    scaled = {
+        row: (mfcd.inputs(clips, np.array([3]), row)[0, 1] / 0.0167 + 117).numpy()
+        for row in mfcd.ROWS
+    }
+    near = {"rtol": 0, "atol": 1e-2}
+    np.testing.assert_allclose(scaled["RGB teacher"], clips.frames[3], **near)
+    np.testing.assert_allclose(scaled["I+Rhat"][0], first, **near)
+    np.testing.assert_allclose(scaled["I+Rhat"][11], (last + first) / 2, **near)
+    np.testing.assert_allclose(scaled["I+Rbar"][11], last, **near)
+    np.testing.assert_allclose(scaled["Rbar only"][0], clips.residual[3, 0], **near)
+    # Every row draws the same clips.
+    drawn = list(mfcd.batches(clips, 0, 1))
+    assert sorted(np.concatenate(drawn)) == list(range(12))
 
 
 def test_motion_error_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
