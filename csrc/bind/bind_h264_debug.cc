@@ -130,7 +130,7 @@ py::dict slice_dict(const SliceEntry& s, const h264::SliceSyntax& syntax) {
 // A stream opened for debug access.
 class H264Debug {
  public:
-  H264Debug(const py::object& source, int num_threads, int max_passes)
+  H264Debug(const py::object& source, int num_threads, int max_steps)
       : demuxer_(open_demuxer(source, DemuxOptions{})) {
     const py::gil_scoped_release unlocked;
     auto indexer = make_indexer(demuxer_->info(), &native_);
@@ -141,7 +141,7 @@ class H264Debug {
     backend_ = make_native_backend(BackendContext{demuxer_->info(), index_, *demuxer_, num_threads},
                                    native_);  // refuses hostile sizes
     parser_ = std::make_unique<h264::Parser>(index_, native_, *demuxer_, num_threads);
-    parser_->set_max_passes(max_passes);
+    parser_->set_max_steps(max_steps);
   }
 
   const std::string& unsupported() const { return native_->unsupported; }
@@ -381,7 +381,7 @@ void register_h264_debug(py::module_& m) {
                         "Private debug access to the native H.264 parser. `source` is whatever a "
                         "reader takes; pictures are named by decode number.")
       .def(py::init<const py::object&, int, int>(), py::arg("source"), py::arg("num_threads") = 1,
-           py::arg("max_passes") = 6)
+           py::arg("max_steps") = 5)
       .def_property_readonly("unsupported", &H264Debug::unsupported,
                              "Why the stream cannot be read natively; \"\" = it can.")
       .def_property_readonly("size", &H264Debug::size, "Pictures in decode order.")

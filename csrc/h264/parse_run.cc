@@ -2,19 +2,14 @@
 
 #include <algorithm>
 
-#include "base/error.h"
-#include "bitstream/nal.h"
-
 namespace cvdecode::h264 {
-namespace {
 
 bool all_intra(const PictureEntry& entry) {
   return std::all_of(entry.slices.begin(), entry.slices.end(),
                      [](const SliceEntry& s) { return s.header.slice_type == kSliceI; });
 }
 
-// Slice numbers of macroblocks have 16 bits.
-bool readable(const PictureEntry& entry) {
+bool is_readable(const PictureEntry& entry) {
   return !entry.slices.empty() && entry.slices.size() < kNoSlice;
 }
 
@@ -23,8 +18,6 @@ bool same_size(const PictureEntry& a, const PictureEntry& b) {
   const Sps& y = *b.slices.front().sets.sps;
   return x.PicWidthInMbs() == y.PicWidthInMbs() && x.FrameHeightInMbs() == y.FrameHeightInMbs();
 }
-
-}  // namespace
 
 ParseRun::ParseRun(ParserState& state, PlaneMask planes, Clip& clip, bool intra_modes)
     : state_(state), planes_(planes), clip_(clip), intra_modes_(intra_modes) {}
@@ -48,7 +41,7 @@ ParseRun::Job& ParseRun::add_chain(int32_t picture) {
 void ParseRun::add(const PictureRow& row) {
   const PictureEntry& entry = state_.native->pictures[static_cast<size_t>(row.picture)];
   std::string why;
-  if (!readable(entry)) {
+  if (!is_readable(entry)) {
     why = entry.slices.empty() ? "no slice of the picture could be read" : "too many slices";
   } else {
     const Sps& sps = *entry.slices.front().sets.sps;
@@ -66,124 +59,15 @@ void ParseRun::add(const PictureRow& row) {
   job.row = row.row;
   job.out = PlaneRow::of(clip_, row.row, planes_);
   job.want_motion = job.out.wants_motion() && !all_intra(entry);
-  if (job.out.wants_residual() || intra_modes_) return;
-  const ParsedPtr kept = state_.cache.find(row.picture);
+  const bool again = job.out.wants_residual() || intra_modes_;
+  const ParsedPtr kept = again ? nullptr : state_.cache.find(row.picture);
   if (kept && (!job.out.bits || kept->has_bits) && (!job.want_motion || kept->has_motion)) {
     job.parsed = kept;
     job.replay = true;
     job.todo = {-1};
+  } else if (job.want_motion) {
+    reach(row.picture, state_.max_steps);
   }
-}
-
-void ParseRun::run() {
-  std::vector<Job*> jobs;
-  for (auto& [number, job] : jobs_) jobs.push_back(job.get());
-  pass(jobs);
-  for (int i = 1; i < state_.max_passes && !missing_.empty(); ++i) {
-    jobs.clear();
-    for (const int32_t number : missing_) jobs.push_back(&add_chain(number));
-    missing_.clear();
-    pass(jobs);
-  }
-  last_pass();
-}
-
-void ParseRun::pass(std::vector<Job*> jobs) {
-  std::sort(jobs.begin(), jobs.end(),
-            [](const Job* a, const Job* b) { return a->picture < b->picture; });
-  units_.clear();
-  next_ = 0;
-  for (Job* job : jobs) {
-    for (const int s : job->todo) {
-      Unit unit;
-      unit.job = job;
-      unit.slice = s;
-      unit.decode = !job->decoded && !job->replay;
-      units_.push_back(unit);
-    }
-    job->slices_left = static_cast<int>(job->todo.size());
-    job->progress = Progress::kWaiting;
-    job->todo.clear();
-  }
-  const int threads = std::min(state_.pool.size(), static_cast<int>(units_.size()));
-  while (static_cast<int>(state_.workers.size()) < threads) {
-    state_.workers.push_back(std::make_unique<ParserState::Worker>());
-  }
-  state_.pool.run(threads, [this](int i) { work(*state_.workers[static_cast<size_t>(i)]); });
-  if (failure_) std::rethrow_exception(failure_);
-}
-
-// Everything that was put off, and all that the headers say it may look at.
-void ParseRun::last_pass() {
-  std::vector<Job*> jobs;
-  for (auto& [number, job] : jobs_) {
-    if (job->progress == Progress::kDeferred) jobs.push_back(job.get());
-  }
-  for (size_t i = 0; i < jobs.size(); ++i) {  // grows as it goes
-    Job& job = *jobs[i];
-    if (job.decoded) {
-      job.todo.swap(job.deferred);
-      job.deferred.clear();
-    }
-    const std::vector<int> slices = job.todo;
-    for (const int s : slices) {
-      const int32_t number = colocated_number(job, s);
-      if (number < 0) continue;
-      const auto found = jobs_.find(number);
-      Job* other = found == jobs_.end() ? nullptr : found->second.get();
-      const bool pending = other && (other->progress != Progress::kDone || !other->todo.empty());
-      if (!pending && (!other || !other->parsed)) {
-        const ParsedPtr kept = state_.cache.find(number);
-        other = &add_chain(number);
-        if (kept && kept->has_motion) {
-          other->parsed = kept;
-          other->todo.clear();
-          other->progress = Progress::kDone;
-        } else {
-          jobs.push_back(other);
-        }
-      }
-      ++other->users;
-      job.looks_at.push_back(number);
-    }
-  }
-  last_ = true;
-  if (!jobs.empty()) pass(jobs);
-}
-
-void ParseRun::work(ParserState::Worker& worker) {
-  try {
-    Unit unit;
-    while (claim(worker, &unit)) process(worker, unit);
-  } catch (...) {
-    const std::lock_guard lock(mutex_);
-    if (!failure_) failure_ = std::current_exception();
-    changed_.notify_all();
-  }
-  worker.colocated.reset();
-}
-
-bool ParseRun::claim(ParserState::Worker& worker, Unit* unit) {
-  const std::lock_guard lock(mutex_);
-  if (failure_ || next_ == units_.size()) return false;
-  *unit = units_[next_++];
-  if (!unit->decode) return true;
-  Job& job = *unit->job;
-  if (!job.parsed) start(job);
-  const SliceEntry& slice = job.entry->slices[static_cast<size_t>(unit->slice)];
-  if (slice.packet != packet_number_) {
-    packet_number_ = -1;
-    packet_ = state_.packets.read_packet(slice.packet).data;
-    packet_number_ = slice.packet;
-    ++state_.stats.packets_read;
-  }
-  try {
-    unit->rbsp = nal_rbsp(packet_, slice.offset, slice.size, worker.rbsp);
-  } catch (const Error& e) {
-    if (e.kind() != ErrorKind::kCorrupt) throw;
-    unit->readable = false;
-  }
-  return true;
 }
 
 void ParseRun::start(Job& job) {
@@ -214,36 +98,6 @@ void ParseRun::start(Job& job) {
     end = std::min(end, job.entry->slices[s].header.first_mb_in_slice);
   }
   job.parsed = parsed;
-}
-
-void ParseRun::process(ParserState::Worker& worker, const Unit& unit) {
-  Job& job = *unit.job;
-  bool deferred = false;
-  if (job.replay) {
-    replay(job);
-  } else {
-    if (unit.decode) decode(worker, unit);
-    const auto& syntax = job.parsed->syntax.slices[static_cast<size_t>(unit.slice)];
-    if (!syntax.damaged) {
-      deferred = !derive(worker, job, unit.slice);
-    }
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    if (unit.decode) ++state_.stats.slices_parsed;
-    if (deferred) job.deferred.push_back(unit.slice);
-    if (--job.slices_left > 0) return;
-    if (unit.decode) {
-      job.decoded = true;
-      ++state_.stats.pictures_parsed;
-    }
-    if (!job.deferred.empty()) {
-      job.progress = Progress::kDeferred;
-      changed_.notify_all();
-      return;
-    }
-  }
-  finish(job);
 }
 
 SliceTargets ParseRun::targets(Job& job) const {
@@ -290,55 +144,6 @@ void ParseRun::decode(ParserState::Worker& worker, const Unit& unit) {
                         job.parsed->syntax);
 }
 
-int32_t ParseRun::colocated_number(const Job& job, int slice) const {
-  const SliceEntry& s = job.entry->slices[static_cast<size_t>(slice)];
-  if (s.header.slice_type != kSliceB || !job.entry->references_sure || s.RefPicList[1].empty()) {
-    return -1;
-  }
-  const int32_t number = s.RefPicList[1].front().picture;
-  if (number < 0 || number >= job.picture) return -1;
-  const PictureEntry& entry = state_.native->pictures[static_cast<size_t>(number)];
-  if (!readable(entry) || !same_size(entry, *job.entry) || all_intra(entry)) return -1;
-  return number;
-}
-
-Colocated ParseRun::colocated(ParserState::Worker& worker, const Job& job, int slice, bool wait) {
-  Colocated c;
-  const int32_t number = colocated_number(job, slice);
-  if (number < 0) {
-    const int32_t id = job.parsed->motion.slices[static_cast<size_t>(slice)].picture[1][0];
-    const bool known = id >= 0 && id < job.picture &&
-                       readable(state_.native->pictures[static_cast<size_t>(id)]) &&
-                       same_size(state_.native->pictures[static_cast<size_t>(id)], *job.entry);
-    c.state = known ? Colocated::State::kIntra : Colocated::State::kMissing;
-    return c;
-  }
-  std::unique_lock lock(mutex_);
-  const auto found = jobs_.find(number);
-  Job* other = found == jobs_.end() ? nullptr : found->second.get();
-  if (other && wait) {
-    changed_.wait(lock, [&] { return failure_ || other->progress != Progress::kWaiting; });
-  }
-  worker.colocated = nullptr;
-  if (other && other->progress == Progress::kDone && other->parsed && other->parsed->has_motion) {
-    worker.colocated = other->parsed;
-  } else if (!other || other->progress == Progress::kDone) {
-    const ParsedPtr kept = state_.cache.find(number);
-    if (kept && kept->has_motion) {
-      worker.colocated = kept;
-    } else if (wait) {
-      missing_.insert(number);
-    }
-  }
-  if (worker.colocated) {
-    c.state = Colocated::State::kMotion;
-    c.motion = &worker.colocated->motion;
-  } else {
-    c.state = Colocated::State::kUnresolved;
-  }
-  return c;
-}
-
 PlaneSink ParseRun::sink(const Job& job, int slice) const {
   const PictureSyntax& syntax = job.parsed->syntax;
   const auto s = static_cast<size_t>(slice);
@@ -346,9 +151,10 @@ PlaneSink ParseRun::sink(const Job& job, int slice) const {
           s < job.labels.size() ? &job.labels[s] : nullptr, job.out};
 }
 
-// Vectors of one slice, and its rows of the planes. False: put off, because the co-located picture
-// is not at hand.
-bool ParseRun::derive(ParserState::Worker& worker, Job& job, int slice) {
+// Vectors of one slice, and its rows of the planes.
+ParseRun::Outcome ParseRun::derive(ParserState::Worker& worker, Unit& unit) {
+  Job& job = *unit.job;
+  const int slice = unit.slice;
   const auto s = static_cast<size_t>(slice);
   ParsedPicture& p = *job.parsed;
   const SliceSyntax& syntax = p.syntax.slices[s];
@@ -359,7 +165,7 @@ bool ParseRun::derive(ParserState::Worker& worker, Job& job, int slice) {
       p.motion.set_still(syntax.first_mb, syntax.mb_count, static_cast<uint16_t>(slice));
     }
     if (job.row >= 0) rows.still(syntax.first_mb, syntax.mb_count);
-    return true;
+    return Outcome::kDone;
   }
   SliceMotionInput input;
   input.entry = job.entry;
@@ -370,13 +176,17 @@ bool ParseRun::derive(ParserState::Worker& worker, Job& job, int slice) {
   input.first_mb = syntax.first_mb;
   input.mb_count = syntax.mb_count;
   MotionSink* const to = job.row >= 0 ? &rows : nullptr;
-  // Without waiting first: many slices have no block that looks at the co-located picture.
-  if (slice_type == kSliceB) input.colocated = colocated(worker, job, slice, false);
+  // A picture outside the call is not parsed on suspicion: many slices have no block that looks at
+  // it.
+  if (slice_type == kSliceB) {
+    const Outcome outcome = find_colocated(unit, false, &input.colocated);
+    if (outcome != Outcome::kDone) return outcome;
+  }
   int lost = 0;
   auto status = derive_motion(input, worker.motion, p.motion, to, &lost);
   if (status == MotionStatus::kNeedsColocated) {
-    input.colocated = colocated(worker, job, slice, true);
-    if (input.colocated.state == Colocated::State::kUnresolved) return false;
+    const Outcome outcome = find_colocated(unit, true, &input.colocated);
+    if (outcome != Outcome::kDone) return outcome;
     lost = 0;
     status = derive_motion(input, worker.motion, p.motion, to, &lost);
   }
@@ -384,7 +194,7 @@ bool ParseRun::derive(ParserState::Worker& worker, Job& job, int slice) {
     const std::lock_guard lock(mutex_);
     p.lost_blocks += lost;
   }
-  return true;
+  return Outcome::kDone;
 }
 
 // Macroblocks that no slice gave.
@@ -492,8 +302,8 @@ void ParseRun::finish(Job& job) {
   if (!damage.empty() && job.row >= 0) clip_.lost[static_cast<size_t>(job.row)] = 1;
   if (intra_modes_ && job.row >= 0) keep = job.parsed;
   job.progress = Progress::kDone;
+  unpark(job);
   release(job);
-  changed_.notify_all();
 }
 
 // Called with the lock held: keeps what a later picture may look at, lets go of the rest.

@@ -3,11 +3,11 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,28 +19,47 @@
 
 namespace cvdecode::h264 {
 
+bool all_intra(const PictureEntry& entry);
+// Slice numbers of macroblocks have 16 bits.
+bool is_readable(const PictureEntry& entry);
+bool same_size(const PictureEntry& a, const PictureEntry& b);
+
 struct ParserState::Worker {
   SliceDecoder decoder;
   MotionScratch motion;
   std::vector<uint8_t> rbsp;
-  ParsedPtr colocated;  // keeps the co-located picture alive while a slice is derived
 };
 
-// Threads take slices in decode order, so a slice only ever waits for one that was taken before.
-// A B slice whose co-located picture is not at hand is put off (deferred), the missing pictures are
-// parsed in a pass of their own, and so on; after a few such passes the rest of the chain is taken
-// from the headers and worked off from its oldest end, which bounds what must be held.
+// Threads take slices in decode order. A B slice that looks at a picture which is not finished is
+// parked there once it is entropy-decoded, and its thread takes another one: nobody waits while
+// there is work. A co-located picture that nobody asked for is parsed at once (a picture of the
+// chain), unless it lies too many steps from what was asked for: its B slices are deferred, and
+// when all else is done the rest of the chain is taken from the headers and worked off from its
+// oldest end, which bounds what must be held.
 class ParseRun {
  public:
   ParseRun(ParserState& state, PlaneMask planes, Clip& clip, bool intra_modes);
 
+  // In the order of decode numbers.
   void add(const PictureRow& row);
+  // How many pictures may have to be held at once, those of the chain included.
+  size_t pictures() const { return jobs_.size() + reachable_.size(); }
   void run();
   ParsedPtr keep;  // set by run() when intra_modes: the last picture added
 
  private:
   enum class Progress : uint8_t { kWaiting, kDone, kDeferred };
+  enum class Outcome : uint8_t { kDone, kParked, kDeferred };
 
+  struct Job;
+  struct Unit {
+    Job* job = nullptr;
+    int slice = 0;
+    bool decode = false;  // entropy decoding is still to be done
+    std::span<const uint8_t> rbsp;
+    bool readable = true;
+    ParsedPtr colocated;  // set when it is at hand
+  };
   struct Job {
     int32_t picture = -1;
     const PictureEntry* entry = nullptr;
@@ -53,7 +72,8 @@ class ParseRun {
     std::vector<SliceLabels> labels;
     std::vector<int> mb_end;    // per slice: no macroblock from here on is its
     std::vector<int> todo;      // slices of the next pass
-    std::vector<int> deferred;  // slices put off in this pass
+    std::vector<int> deferred;  // slices left to the last pass
+    std::vector<Unit> parked;   // slices of other pictures that look at this one
     bool decoded = false;       // entropy decoding is done
     int slices_left = 0;
     // In the last pass:
@@ -61,28 +81,29 @@ class ParseRun {
     std::vector<int32_t> looks_at;  // co-located pictures
     Progress progress = Progress::kWaiting;
   };
-  struct Unit {
-    Job* job = nullptr;
-    int slice = 0;
-    bool decode = false;
-    std::span<const uint8_t> rbsp;
-    bool readable = true;
-  };
 
   Job& add_job(int32_t picture);
   Job& add_chain(int32_t picture);
+
+  // Which slice when, and by whom (parse_schedule.cc).
+  void reach(int32_t picture, int steps);
   void pass(std::vector<Job*> jobs);
   void last_pass();
+  void append_units(Job& job, std::deque<Unit>& units);
   void work(ParserState::Worker& worker);
   bool claim(ParserState::Worker& worker, Unit* unit);
+  void read_slice(ParserState::Worker& worker, Unit& unit);
+  void process(ParserState::Worker& worker, Unit& unit);
+  Outcome find_colocated(Unit& unit, bool needed, Colocated* found);
+  void unpark(Job& job);
+  // The co-located picture of a B slice as the headers say; -1 = none or all intra.
+  int32_t colocated_number(int32_t picture, int slice) const;
+
+  // What is done with one.
   void start(Job& job);
-  void process(ParserState::Worker& worker, const Unit& unit);
   void replay(Job& job);
   void decode(ParserState::Worker& worker, const Unit& unit);
-  bool derive(ParserState::Worker& worker, Job& job, int slice);
-  Colocated colocated(ParserState::Worker& worker, const Job& job, int slice, bool wait);
-  // The co-located picture of a B slice as the headers say; -1 = none or all intra.
-  int32_t colocated_number(const Job& job, int slice) const;
+  Outcome derive(ParserState::Worker& worker, Unit& unit);
   PlaneSink sink(const Job& job, int slice) const;
   void write_gaps(Job& job);
   SliceTargets targets(Job& job) const;
@@ -95,13 +116,16 @@ class ParseRun {
   Clip& clip_;
   const bool intra_modes_;
   std::map<int32_t, std::unique_ptr<Job>> jobs_;
-  std::vector<Unit> units_;
-  size_t next_ = 0;
+  // Pictures that may be parsed for the chain before the last pass, and how many steps from there.
+  std::map<int32_t, int> reachable_;
   bool last_ = false;  // in the last pass
-  std::mutex mutex_;
-  std::condition_variable changed_;
   std::exception_ptr failure_;
-  std::set<int32_t> missing_;  // co-located pictures that are not at hand
+  std::mutex mutex_;                 // of what follows, and of the state of jobs
+  std::condition_variable changed_;  // there is a unit to take, or nothing is left
+  std::deque<Unit> units_;           // not taken yet, in decode order
+  std::deque<Unit> ready_;           // to be taken first: unparked, or of the chain
+  size_t parked_ = 0;
+  size_t left_ = 0;  // units of this pass that are not done
   int64_t packet_number_ = -1;
   std::span<const uint8_t> packet_;
 };

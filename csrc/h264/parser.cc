@@ -9,7 +9,9 @@ namespace cvdecode::h264 {
 namespace {
 
 constexpr size_t kCacheBytes = size_t{256} << 20;
-constexpr size_t kChunkBytes = size_t{256} << 20;  // of pictures in work at once
+// What a run may hold at the most. Threads wait for each other at its end, so it is not small.
+constexpr size_t kHeldBytes = size_t{256} << 20;
+constexpr size_t kHeldPictures = 256;
 
 size_t cache_pictures(const NativeIndex& native, int num_threads) {
   int frames = 1;
@@ -47,15 +49,16 @@ ParserState::ParserState(const FrameIndex& frame_index,
 ParserState::~ParserState() = default;
 
 void Parser::read(std::span<const PictureRow> rows, PlaneMask planes, Clip& clip) {
-  // Some pictures at a time: what must be held while a chain is looked for stays bounded.
+  // As many pictures at a time as could be held if all had to be, those of the chain included.
   const size_t mbs = std::max<size_t>(
       1, static_cast<size_t>(clip.geometry.w16()) * static_cast<size_t>(clip.geometry.h16()));
   const size_t picture_bytes = mbs * (sizeof(Macroblock) + 16 * 2 * sizeof(Mv) + 64);
-  const auto threads = static_cast<size_t>(state_.pool.size());
-  const size_t chunk = std::clamp<size_t>(kChunkBytes / picture_bytes, 1, 8 + 8 * threads);
-  for (size_t at = 0; at < rows.size(); at += chunk) {
+  const size_t most = std::clamp<size_t>(kHeldBytes / picture_bytes, 1, kHeldPictures);
+  for (size_t at = 0; at < rows.size();) {
     ParseRun run(state_, planes, clip, false);
-    for (const auto& row : rows.subspan(at, std::min(chunk, rows.size() - at))) run.add(row);
+    do {
+      run.add(rows[at++]);
+    } while (at < rows.size() && run.pictures() < most);
     run.run();
   }
 }

@@ -45,8 +45,8 @@ struct ParserState {
   std::vector<std::unique_ptr<Worker>> workers;
   // By decode number: the last picture whose direct blocks may look at it, -1 = none.
   std::vector<int32_t> last_colocated_use;
-  // Passes that look for the chain by decoding; what is behind them comes from the headers.
-  int max_passes = 6;
+  // How far the chain is looked for by decoding; what is behind comes from the headers.
+  int max_steps = 5;
   ParsedCache cache;
   ParseStats stats;
 };
@@ -67,8 +67,8 @@ class Parser {
   // nothing could be read.
   std::shared_ptr<const ParsedPicture> read_one(PictureRow row, PlaneMask planes, Clip& clip);
 
-  // For tests: 1 takes the whole chain from the headers.
-  void set_max_passes(int passes) { state_.max_passes = passes; }
+  // For tests: 0 takes the whole chain from the headers.
+  void set_max_steps(int steps) { state_.max_steps = steps; }
 
   const ParseStats& stats() const { return state_.stats; }
 

@@ -168,9 +168,9 @@ def test_a_b_picture_costs_its_chain(clips: dict[str, Path], name: str) -> None:
     assert qp_only.stats["pictures_parsed"] == 1  # vectors were not asked for
 
 
-@pytest.mark.parametrize("passes", [1, 2, 6])
+@pytest.mark.parametrize("steps", [0, 1, 5])
 def test_pictures_alone_are_as_in_the_stream(
-    clips: dict[str, Path], tmp_path: Path, passes: int
+    clips: dict[str, Path], tmp_path: Path, steps: int
 ) -> None:
     """However much of the chain is looked for by decoding and how much comes from the headers."""
     hand = tmp_path / "hand.264"
@@ -178,9 +178,27 @@ def test_pictures_alone_are_as_in_the_stream(
     for path in (hand, clips["b-temporal"], clips["b-weightp"]):
         whole = read_all(path)
         for number in range(len(whole["mv"])):
-            alone = _core.H264Debug(str(path), 2, passes).picture(number)
+            alone = _core.H264Debug(str(path), 2, steps).picture(number)
             for plane in ("mv", "ref", "ref_picture", "mb_type", "qp", "bits", "residual_y"):
                 assert np.array_equal(alone[plane], whole[plane][number]), (path, number, plane)
+
+
+@pytest.mark.parametrize("name", ["b-temporal", "b-auto-16", "b-weightp"])
+def test_threads_parse_the_same_slices(clips: dict[str, Path], name: str) -> None:
+    """Which pictures the chain of a B picture brings does not depend on who finishes first."""
+    size = _core.H264Debug(str(clips[name])).size
+    rng = np.random.default_rng(6)
+    wanted = [sorted(rng.choice(size, k, replace=False).tolist()) for k in (1, 2, 5, 5, 9)]
+    whole = read_all(clips[name], MOTION)
+    for steps in (0, 1, 5):
+        for numbers in wanted:
+            parsed = set()
+            for threads in (1, 2, 3, 8):
+                debug = _core.H264Debug(str(clips[name]), threads, steps)
+                part = debug.read(numbers, MOTION)
+                parsed.add((debug.stats["pictures_parsed"], debug.stats["slices_parsed"]))
+                assert all(np.array_equal(part[p], whole[p][numbers]) for p in MOTION), numbers
+            assert len(parsed) == 1, (steps, numbers, parsed)
 
 
 def test_batches_in_presentation_order_parse_once(clips: dict[str, Path]) -> None:
