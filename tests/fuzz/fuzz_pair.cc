@@ -20,7 +20,11 @@ using namespace cvdecode;
 // Access units as libavcodec's own parser cuts them: libavcodec wants whole pictures per packet.
 class AccessUnits final : public fuzz::Stream {
  public:
-  explicit AccessUnits(std::span<const uint8_t> input) {
+  explicit AccessUnits(std::span<const uint8_t> bytes) {
+    // libavcodec's parser reads a little beyond what it is given.
+    std::vector<uint8_t> padded(bytes.size() + AV_INPUT_BUFFER_PADDING_SIZE);
+    std::copy(bytes.begin(), bytes.end(), padded.begin());
+    std::span<const uint8_t> input(padded.data(), bytes.size());
     AVCodecParserContext* parser = av_parser_init(AV_CODEC_ID_H264);
     AVCodecContext* codec = avcodec_alloc_context3(nullptr);
     codec->codec_id = AV_CODEC_ID_H264;
