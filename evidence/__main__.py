@@ -18,6 +18,7 @@ EXPERIMENTS = (
     "alignment",
     "mfcd",
     "enhancement",
+    "johnston",
 )
 # Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
 VARIANTS = {
@@ -67,6 +68,9 @@ def main() -> None:
         if book.rows and hasattr(module, "figure"):
             parts, chance, unit = module.figure(book)
             plots.bars(parts, chance, out / f"{name}.png", unit=unit)
+            text += f"\n\n![{name}]({name}.png)"
+        if book.rows and hasattr(module, "plot"):
+            module.plot(book, out / f"{name}.png")
             text += f"\n\n![{name}]({name}.png)"
         text += f"\n\nMade by `python -m evidence {name}` (`make evidence`); rows: {name}.jsonl."
         (out / f"{name}.md").write_text(text + "\n")

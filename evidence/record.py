@@ -61,6 +61,7 @@ class Book:
             for line in path.read_text().splitlines():
                 row = json.loads(line)
                 if row["experiment"] == experiment and row["settings"] == self.settings:
+                    row["scores"] = [float(s) for s in row["scores"]]
                     self.rows.append(row)
 
     def has(self, row: str, seed: int) -> bool:
@@ -80,6 +81,9 @@ class Book:
         }
         self.rows.append(entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A digit a clip where each was right or wrong: one string of 0 and 1.
+        if set(entry["scores"]) <= {0, 1}:
+            entry = {**entry, "scores": "".join(str(int(s)) for s in entry["scores"])}
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
 

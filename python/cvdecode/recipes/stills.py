@@ -104,6 +104,7 @@ class Recogniser:
         device = next(self.net.parameters()).device
         mean = np.asarray(self.mean, np.float32)[:, None, None]
         x = torch.from_numpy((images.astype(np.float32) - mean) / np.float32(self.scale))
+        x = x.to(memory_format=torch.channels_last)  # a third less time on a CPU
         told = None
         if self.net.qp != "none":
             told = torch.from_numpy(qp.astype(np.float32)).to(device)
@@ -140,7 +141,7 @@ def fit(
     net = JohnstonNet(
         classes, crop, channels=schedule.channels, hidden=schedule.hidden,
         deeper=schedule.deeper, qp=start.net.qp if start else qp,
-    ).to(schedule.device)  # fmt: skip
+    ).to(schedule.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # fmt: skip
     if start is not None:
         net.load_state_dict(start.net.state_dict())
         model = dataclasses.replace(start, net=net)
