@@ -98,9 +98,9 @@ class JohnstonNet(nn.Module):
             x = conv(x)
             if film is not None:
                 x = x * (1 + film[:, number, 0]) + film[:, number, 1]
-            x = torch.relu(x)
             if number < 2:
-                x = self.pool(x)
+                x = self.pool(x)  # before the ReLU: the same maxima, at a quarter of the work
+            x = torch.relu(x)
         x = torch.relu(self.fc1(x.flatten(1)))
         logits: Tensor = self.classifier(torch.relu(self.fc2(x)))
         return logits

@@ -153,7 +153,7 @@ def fit(
             for c in range(3)
         ]
         model = Recogniser(net, mean, max(1.0, float(np.sqrt(np.mean(spread)))), crop)
-    optimiser = torch.optim.Adam(net.parameters(), schedule.lr)
+    optimiser = torch.optim.Adam(net.parameters(), schedule.lr, fused=True)
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, schedule.lr, total_steps=max(2, schedule.steps)
     )

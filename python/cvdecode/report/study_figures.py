@@ -202,12 +202,12 @@ def heat_map(records: Records, metric: str = "top1") -> str | None:
             if np.isfinite(grid[y, x]):
                 ink = "#fff" if grid[y, x] < middle else "#1d2329"
                 axes.text(x, y, f"{grid[y, x]:.1f}", ha="center", va="center", color=ink)
-        axes.set_xticks(range(len(columns)), columns)
+        axes.set_xticks(range(len(columns)), [c.replace(" > ", "\n> ") for c in columns])
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xlabel("trained on")
         axes.set_ylabel("tested on")
 
-    return svg(draw, (1.8 + 0.62 * len(columns), 1.2 + 0.4 * len(rows)))
+    return svg(draw, (1.8 + 0.72 * len(columns), 1.4 + 0.4 * len(rows)))
 
 
 def stills_curves(records: Records, metric: str, label: str) -> str | None:
