@@ -11,6 +11,7 @@ from cvdecode.cli import (
     accumulate,
     bench,
     enhance,
+    enhance_train,
     evaluate,
     extract,
     predict,
@@ -23,7 +24,10 @@ from cvdecode.cli import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (probe, extract, accumulate, view, bench, study, train, evaluate, predict, enhance)
+COMMANDS = (
+    probe, extract, accumulate, view, bench, study, train, evaluate, predict,
+    enhance, enhance_train,
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"cvdecode {cvdecode.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
-        name = module.__name__.rsplit(".", 1)[1]
+        name = module.__name__.rsplit(".", 1)[1].replace("_", "-")
         summary = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
