@@ -19,6 +19,7 @@ EXPERIMENTS = (
     "mfcd",
     "enhancement",
     "johnston",
+    "otani",
 )
 # Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
 VARIANTS = {
@@ -71,6 +72,8 @@ def main() -> None:
             text += f"\n\n![{name}]({name}.png)"
         if book.rows and hasattr(module, "plot"):
             module.plot(book, out / f"{name}.png")
+        if book.rows and hasattr(module, "draw_figure"):
+            module.draw_figure(book, out / f"{name}.png")
             text += f"\n\n![{name}]({name}.png)"
         text += f"\n\nMade by `python -m evidence {name}` (`make evidence`); rows: {name}.jsonl."
         (out / f"{name}.md").write_text(text + "\n")

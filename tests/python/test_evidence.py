@@ -19,11 +19,13 @@ from evidence import (
     actions,
     bframes,
     encode,
+    enhancement,
     estimate,
     features,
     hashing,
     mfcd,
     motion_error,
+    otani,
     real,
     record,
     rows,
@@ -180,6 +182,9 @@ def test_every_expected_order_names_rows_that_exist() -> None:
         ("alignment",): alignment.ROWS,
         ("mfcd",): mfcd.ROWS,
     }
+    for kind in ("temporal", "spatial", "size"):
+        found = [r.removeprefix(f"{kind} ") for r in otani.rows(otani.FULL) if r.startswith(kind)]
+        known["otani", kind] = found
     for keys, names in known.items():
         section = record.expected(*keys)
         for better, worse, why in section["orders"]:
@@ -406,3 +411,40 @@ def test_real_clips_in_short(tmp_path: Path) -> None:
     real.run(book, real.QUICK, progress=lambda _: None)
     assert "not run" not in real.report(book)
     assert {row["row"] for row in book.rows} == set(real.ROWS)
+
+
+def test_mirrored_motions() -> None:
+    """Left to right turns left into right and clockwise into counter-clockwise, and back."""
+    name = actions.MOTIONS
+    sides = [name[k] for k in otani.mirror_table(0)]
+    assert sides == [
+        "right", "left", "up", "down", "counter-clockwise", "clockwise", "in", "out",
+    ]  # fmt: skip
+    ends = [name[k] for k in otani.mirror_table(1)]
+    assert ends == [
+        "left", "right", "down", "up", "counter-clockwise", "clockwise", "in", "out",
+    ]  # fmt: skip
+
+
+def test_quality_and_enhancement_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transcoded, measured, trained, evaluated by the study's functions; then enhanced."""
+    book = record.Book(tmp_path / "otani.jsonl", "otani", otani.QUICK)
+    otani.run(book, otani.QUICK, progress=lambda _: None)
+    assert set(book.scores()) == set(otani.rows(otani.QUICK))
+    told = otani.facts(book)
+    assert told["CRF 50 GOP 12"]["bytes"] < told["CRF 20 GOP 12"]["bytes"] / 4
+    assert told["CRF 50 GOP 12"]["mean_qp"] > 45
+    assert told["CRF 50 GOP 12"]["ssim"] < told["CRF 20 GOP 12"]["ssim"]
+    assert "| CRF 50 GOP 12 |" in otani.report(book)
+    otani.draw_figure(book, tmp_path / "otani.png")
+
+    monkeypatch.setattr(enhancement, "ROWS", (enhancement.ROWS[1], enhancement.ROWS[4]))
+    book = record.Book(tmp_path / "e.jsonl", "enhancement", enhancement.QUICK)
+    enhancement.run(book, enhancement.QUICK, progress=lambda _: None)
+    scores = record.part(book, "psnr ").scores()
+    assert set(scores) == {
+        "original", "x265 CRF 45 compressed", "x265 CRF 45 recurrent",
+        "x264 CRF 35 compressed", "x264 CRF 35 vectors",
+    }  # fmt: skip
+    assert (scores["original"] == 99).all()
+    assert "+0.00" in enhancement.report(book)
