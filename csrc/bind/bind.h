@@ -16,6 +16,7 @@ void register_h264_headers(pybind11::module_& m);  // private: phase H for tests
 void register_h264_debug(pybind11::module_& m);    // private: one picture, everything known
 void register_h264_syntax(pybind11::module_& m);   // private: phase A for tests
 void register_rasterize(pybind11::module_& m);
+void register_resample(pybind11::module_& m);
 void register_trace_test(pybind11::module_& m);  // private: one kernel over a test's memory
 void register_plan(pybind11::module_& m);        // accumulation for a device
 void register_coviar(pybind11::module_& m);      // cvdecode.coviar

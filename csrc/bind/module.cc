@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m) {
   cvdecode::bind::register_accumulate(m);
   cvdecode::bind::register_plan(m);
   cvdecode::bind::register_rasterize(m);
+  cvdecode::bind::register_resample(m);
   cvdecode::bind::register_trace_test(m);
   cvdecode::bind::register_coviar(m);
   cvdecode::bind::register_demux(m);

@@ -54,6 +54,7 @@ from ._frame import (
 )
 from ._rasterize import rasterize
 from ._reader import VideoReader, probe, read
+from ._resample import resample
 from ._stream import Probe, Stats
 from ._token_mask import token_mask
 
@@ -107,5 +108,6 @@ __all__ = [
     "probe",
     "rasterize",
     "read",
+    "resample",
     "token_mask",
 ]

@@ -138,3 +138,12 @@ def rasterize(
     x: Sequence[int],
     y: Sequence[int],
 ) -> npt.NDArray[Any]: ...
+def resample(
+    planes: npt.NDArray[Any],
+    encoding: str,
+    halved: bool,
+    box: Sequence[int],
+    resized: Sequence[int],
+    crops: Sequence[tuple[int, int, bool]],
+    out: npt.NDArray[np.uint8],
+) -> None: ...

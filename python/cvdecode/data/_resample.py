@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+import cvdecode
 from cvdecode.data.views import Window
 
 Array = npt.NDArray[Any]
@@ -19,6 +20,32 @@ def cut(planes: Array, window: Window) -> Array:
     return planes[..., y : y + h, x : x + w]
 
 
+def encoded(planes: Array, window: Window, encoding: Any) -> list[torch.Tensor]:
+    """Planes (N, C, H, W) of display size through a window, as bytes: (N, C, h, w) per crop.
+
+    See cvdecode.resample, which does all of it in one pass.
+    """
+    out = torch.empty((len(window.crops), *planes.shape[:2], *window.size), dtype=torch.uint8)
+    cvdecode.resample(planes, *window, encoding=encoding, out=out.numpy())
+    return list(out.unbind())
+
+
+def encoded_residual(luma: Array, chroma: Array | None, window: Window) -> list[torch.Tensor]:
+    """The same of a coded residual, Y, Cb, Cr: (N, H, W) and (N, 2, ceil(H/2), ceil(W/2)) or None.
+
+    Chroma is repeated to luma size; 128 where there is none.
+    """
+    out = torch.empty((len(window.crops), len(luma), 3, *window.size), dtype=torch.uint8)
+    bytes_ = out.numpy()
+    cvdecode.resample(luma[:, None], *window, encoding="residual", out=bytes_[:, :, :1])
+    if chroma is None:
+        bytes_[:, :, 1:] = 128
+    else:
+        options: dict[str, Any] = {"encoding": "residual", "halved": True}
+        cvdecode.resample(chroma, *window, **options, out=bytes_[:, :, 1:])
+    return list(out.unbind())
+
+
 def bilinear(boxes: Array, window: Window) -> list[torch.Tensor]:
     """Boxes (N, C, h, w) resized and cropped: one tensor (N, C, H, W) of their dtype per crop.
 
@@ -27,6 +54,9 @@ def bilinear(boxes: Array, window: Window) -> list[torch.Tensor]:
     Sample centres lie at half samples, no anti-aliasing, as OpenCV's INTER_LINEAR. int16 and
     uint8 are rounded to the nearest.
     """
+    if boxes.dtype == np.uint8:
+        height, width = boxes.shape[-2:]
+        return encoded(boxes, window._replace(box=(0, 0, width, height)), "none")
     source = torch.from_numpy(np.ascontiguousarray(boxes))
     if tuple(source.shape[-2:]) == window.resized or source.numel() == 0:
         resized = source
@@ -34,9 +64,6 @@ def bilinear(boxes: Array, window: Window) -> list[torch.Tensor]:
             resized = source.new_zeros((*source.shape[:2], *window.resized))
     else:
         whole = source.dtype == torch.int16
-        if source.dtype == torch.uint8 and source.shape[1] == 3:
-            # Interleaved bytes have a vector path in torch.
-            source = source.contiguous(memory_format=torch.channels_last)
         resized = torch.nn.functional.interpolate(
             source.to(torch.float32) if whole else source,
             size=window.resized,

@@ -1,0 +1,180 @@
+// The SIMD builds of resample().
+#include <cstring>
+#include <vector>
+
+#include "kernels/resample.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/resample_hwy.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace cvdecode::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows that these functions write are padded: they write whole vectors.
+
+void EncodeVectors(const int16_t* in, int count, bool negate, uint8_t* out) {
+  const hn::CappedTag<int16_t, 16> d;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  // Beyond 81 the result is clipped anyway, and within it fits 16 bits.
+  const auto most = hn::Set(d, 81);
+  const auto least = hn::Set(d, -81);
+  const auto encode = [&](auto q) {
+    q = hn::Clamp(q, least, most);
+    if (negate) q = hn::Neg(q);
+    q = hn::Mul(q, hn::Set(d, 51));
+    // The shift rounds down, the formula to 0.
+    q = hn::Add(q, hn::And(hn::ShiftRight<15>(q), hn::Set(d, 31)));
+    return hn::DemoteTo(d8, hn::Add(hn::ShiftRight<5>(q), hn::Set(d, 128)));
+  };
+  int i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, in + i)), d8, out + i);
+  if (i == count) return;
+  int16_t rest[16] = {};
+  for (int k = 0; i + k < count; ++k) rest[k] = in[i + k];
+  hn::StoreU(encode(hn::LoadU(d, rest)), d8, out + i);
+}
+
+void EncodeResiduals(const int16_t* in, int count, uint8_t* out) {
+  const hn::CappedTag<int16_t, 16> d;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  const auto encode = [&](auto r) {
+    return hn::DemoteTo(d8, hn::SaturatedAdd(r, hn::Set(d, 128)));
+  };
+  int i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, in + i)), d8, out + i);
+  if (i == count) return;
+  int16_t rest[16] = {};
+  for (int k = 0; i + k < count; ++k) rest[k] = in[i + k];
+  hn::StoreU(encode(hn::LoadU(d, rest)), d8, out + i);
+}
+
+// A row of the box as bytes; `row` is its first sample, `odd` whether a halved row starts at the
+// second of a pair.
+void Encode(const ResampleJob& job, const void* row, int count, bool odd, uint8_t* out,
+            std::vector<uint8_t>& halves) {
+  const int held = job.halved ? (count + (odd ? 1 : 0) + 1) / 2 : count;
+  uint8_t* const to = job.halved ? halves.data() : out;
+  switch (job.encoding) {
+    case ByteEncoding::kNone: std::memcpy(to, row, static_cast<size_t>(held)); break;
+    case ByteEncoding::kVector:
+      EncodeVectors(static_cast<const int16_t*>(row), held, job.negate, to);
+      break;
+    case ByteEncoding::kResidual:
+      EncodeResiduals(static_cast<const int16_t*>(row), held, to);
+      break;
+  }
+  if (!job.halved) return;
+  for (int i = 0; i < count; ++i) out[i] = to[(i + (odd ? 1 : 0)) >> 1];
+}
+
+void Columns(const uint8_t* row, const Taps& taps, uint8_t* out) {
+  const hn::CappedTag<int32_t, 16> d;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  const auto byte = hn::Set(d, 255);
+  const auto half = hn::Set(d, 1 << (taps.bits - 1));
+  const auto* const from = reinterpret_cast<const int32_t*>(row);
+  for (int i = 0; i < taps.count; i += lanes) {
+    // Four bytes from the first sample on, of which two count.
+    const auto four = hn::GatherOffset(d, from, hn::LoadU(d, taps.first.data() + i));
+    const auto near = hn::Mul(hn::And(four, byte), hn::LoadU(d, taps.near.data() + i));
+    const auto far =
+        hn::Mul(hn::And(hn::ShiftRight<8>(four), byte), hn::LoadU(d, taps.far.data() + i));
+    const auto sum = hn::Add(hn::Add(near, far), half);
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRightSame(sum, taps.bits)), d8, out + i);
+  }
+}
+
+void Rows(const uint8_t* first, const uint8_t* second, int count, int near, int far, int bits,
+          uint8_t* out) {
+  const hn::CappedTag<int32_t, 16> d;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  const auto half = hn::Set(d, 1 << (bits - 1));
+  const auto weight_near = hn::Set(d, near);
+  const auto weight_far = hn::Set(d, far);
+  int i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const auto a = hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, first + i)), weight_near);
+    const auto b = hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, second + i)), weight_far);
+    const auto sum = hn::Add(hn::Add(a, b), half);
+    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRightSame(sum, bits)), d8, out + i);
+  }
+  for (; i < count; ++i) {
+    out[i] = static_cast<uint8_t>((first[i] * near + second[i] * far + (1 << (bits - 1))) >> bits);
+  }
+}
+
+void Resample(const ResampleJob& job, uint8_t* out) {
+  constexpr size_t kPadding = 64;
+  const Taps& x = *job.x;
+  const Taps& y = *job.y;
+  if (x.count == 0 || y.count == 0) return;
+  const auto width = static_cast<size_t>(x.count);
+  const size_t stride = width + kPadding;
+  const auto begin = static_cast<size_t>(job.box_width) + kPadding;
+  std::vector<uint8_t> scratch(begin + 2 * stride);
+  std::vector<uint8_t> halves(job.halved ? begin : 0);
+  uint8_t* const row = scratch.data();
+  // Two rows are alive at a time: each row of the result lies between neighbours.
+  uint8_t* slots[2] = {row + begin, row + begin + stride};
+  int held[2] = {-1, -1};
+  const size_t bytes = job.encoding == ByteEncoding::kNone ? 1 : 2;
+  const auto columns_of = [&](int source) -> const uint8_t* {
+    const int slot = source & 1;
+    if (held[slot] != source) {
+      held[slot] = source;
+      int64_t at_y = job.box_y + source;
+      int64_t at_x = job.box_x;
+      if (job.halved) {
+        at_y >>= 1;
+        at_x >>= 1;
+      }
+      const auto* from = static_cast<const uint8_t*>(job.in) +
+                         (at_y * job.row_stride + at_x) * static_cast<int64_t>(bytes);
+      Encode(job, from, job.box_width, job.halved && (job.box_x & 1) != 0, row, halves);
+      row[job.box_width] = row[job.box_width - 1];
+      if (x.is_copy) {
+        std::memcpy(slots[slot], row + x.first[0], width);
+      } else {
+        Columns(row, x, slots[slot]);
+      }
+    }
+    return slots[slot];
+  };
+  for (int i = 0; i < y.count; ++i, out += width) {
+    const auto at = static_cast<size_t>(i);
+    const int first = y.is_copy ? y.first[0] + i : y.first[at];
+    const bool one = y.is_copy || y.far[at] == 0;
+    if (one || y.near[at] == 0) {
+      std::memcpy(out, columns_of(first + (one ? 0 : 1)), width);
+      continue;
+    }
+    const uint8_t* const near = columns_of(first);
+    const uint8_t* const far = columns_of(first + 1);
+    Rows(near, far, x.count, y.near[at], y.far[at], y.bits, out);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace cvdecode::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace cvdecode::kernels {
+
+HWY_EXPORT(Resample);
+
+void resample(const ResampleJob& job, uint8_t* out) { HWY_DYNAMIC_DISPATCH(Resample)(job, out); }
+
+}  // namespace cvdecode::kernels
+#endif  // HWY_ONCE
