@@ -5,6 +5,7 @@ from cvdecode.data._dataset import CompressedVideoDataset, CompressedVideoStream
 from cvdecode.data._gops import GopTable
 from cvdecode.data._report import Failure, Report
 from cvdecode.data.encodings import NORMALISERS, encode_mv, encode_residual, normalise
+from cvdecode.data.jitter import HlsJitter, shift_hls
 from cvdecode.data.lists import Entry, ListError
 from cvdecode.data.samplers import (
     TSN,
@@ -33,6 +34,7 @@ __all__ = [
     "FullFrame",
     "GOPIndex",
     "GopTable",
+    "HlsJitter",
     "ListError",
     "MultiScaleCrop",
     "Report",
@@ -45,4 +47,5 @@ __all__ = [
     "encode_mv",
     "encode_residual",
     "normalise",
+    "shift_hls",
 ]

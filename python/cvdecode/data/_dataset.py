@@ -16,6 +16,7 @@ from cvdecode.data._gops import GopTable
 from cvdecode.data._index import DatasetIndex
 from cvdecode.data._read import Memory, What, is_path, read_sample, sample_of
 from cvdecode.data._report import Failure, Report, ReportFile
+from cvdecode.data.jitter import HlsJitter
 from cvdecode.data.lists import Entry, folder_per_class
 from cvdecode.data.samplers import TSN, Sampler
 from cvdecode.data.views import FullFrame, View
@@ -55,6 +56,7 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         mv_grid: 4 traces blocks instead of samples: much faster; "mv" has a quarter of the size.
         per_frame: with motion="step": motion divided by the distance of the reference in frames.
         scale_values: scale vectors with the resize; CoViAR does not.
+        jitter: random shifts of the colours of "iframe" and "rgb"; see HlsJitter. None: none.
         on_error: a bad file raises ("raise"), is left out of the batch by collate ("skip"), or
             gives zeros with ``valid`` False ("zeros"; needs a view of fixed size). See report().
         seed: of all randomness.
@@ -104,6 +106,7 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         mv_grid: int = 1,
         per_frame: bool = False,
         scale_values: bool = False,
+        jitter: HlsJitter | None = None,
         on_error: OnError = "raise",
         seed: int = 0,
         index_file: str | os.PathLike[str] | None = None,
@@ -136,6 +139,7 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
             mv_grid=mv_grid,
             per_frame=per_frame,
             scale_values=scale_values,
+            jitter=jitter,
         )
         self.on_error: OnError = on_error
         self.seed = seed

@@ -23,6 +23,7 @@ from cvdecode.data.encodings import (
     encode_mv,
     encode_residual,
 )
+from cvdecode.data.jitter import HlsJitter, shift_hls
 from cvdecode.data.samplers import PADDING, Draw, Sampler
 from cvdecode.data.views import View, Window
 
@@ -45,6 +46,7 @@ class What:
     mv_grid: int
     per_frame: bool
     scale_values: bool
+    jitter: HlsJitter | None = None
 
     def __post_init__(self) -> None:
         _one_of("motion", self.motion, ("accumulated", "step", "coded"))
@@ -143,6 +145,7 @@ def sample_of(
     _check(draw, len(video), path)
     segment = _segment_of(video, draw, path)
     window = view(segment.width, segment.height, rng)
+    shifts = what.jitter.draw(rng) if what.jitter is not None else None
     sample: dict[str, Any] = {}
     lost = np.zeros(draw.frames.size, np.bool_)
     shape = draw.frames.shape
@@ -152,17 +155,21 @@ def sample_of(
     def put(name: str, tensors: list[torch.Tensor], where: Array, shape: Any) -> None:
         sample[name] = _arranged(tensors, where, shape, view.num_crops > 1)
 
+    def put_pictures(name: str, pictures: Array, where: Array, shape: Any) -> None:
+        tensors = _resample.encoded(pictures, window, "none")
+        if shifts is not None:
+            tensors = [shift_hls(tensor, shifts) for tensor in tensors]
+        put(name, tensors, where, shape)
+
     if "iframe" in what.modalities:
         there = draw.iframes.ravel() != PADDING
         with reading():
             pictures = video.get_rgb_at(draw.iframes.ravel()[there])
-        boxes = _resample.cut(pictures, window)
-        put("iframe", _resample.bilinear(boxes, window), there, draw.iframes.shape)
+        put_pictures("iframe", pictures, there, draw.iframes.shape)
     if "rgb" in what.modalities:
         with reading():
             pictures = video.get_rgb_at(frames)
-        boxes = _resample.cut(pictures, window)
-        put("rgb", _resample.bilinear(boxes, window), present, shape)
+        put_pictures("rgb", pictures, present, shape)
     if what.planes:
         with reading():
             clip = video.get_frames_at(frames)
@@ -174,8 +181,12 @@ def sample_of(
             acc = _accumulate(video, frames, what, gops, memory or Memory())
         took("read", -acc.stats.cpu_seconds)
         took("accumulate", acc.stats.cpu_seconds)
-        broken = (acc.mask == cvdecode.MASK_BROKEN).all(axis=(1, 2))
-        lost[present] |= broken
+        # Mostly the first cell tells.
+        broken = [
+            mask[0, 0] == cvdecode.MASK_BROKEN and (mask == cvdecode.MASK_BROKEN).all()
+            for mask in acc.mask
+        ]
+        lost[present] |= np.array(broken, np.bool_)
         for name, tensors in _of_accumulation(acc, what, window):
             put(name, tensors, present, shape)
     stats = video.stats
@@ -287,8 +298,7 @@ def _of_accumulation(
         cells = _resample.nearest(acc.mask, acc.grid, (-x, -y), window)
         found.append(("mask", [torch.from_numpy(cell) for cell in cells]))
     if "residual" in what.modalities:
-        residual = _residual(acc, what, window)
-        found.append(("residual", _resample.bilinear(residual, window)))
+        found.append(("residual", _residuals(acc, what, window)))
     return found
 
 
@@ -296,13 +306,16 @@ def _vectors(acc: cvdecode.Accumulation, what: What, window: Window) -> list[tor
     """Displacement, encoded and then resized, as CoViAR does: (N, 2, H, W) per crop."""
     displacement = acc.displacement
     on_cells = acc.grid != 1
-    if not on_cells:
-        displacement = _resample.cut(displacement, window)
     if what.mode == "coviar":
         displacement = displacement * np.int16(4)  # it counts whole samples
     scale = (1.0, 1.0)
     if what.scale_values:
         scale = (window.resized[1] / window.box[2], window.resized[0] / window.box[3])
+    bytes_ = what.mv_encoding == "coviar_u8" and scale == (1.0, 1.0)
+    if bytes_ and not on_cells and displacement.dtype == np.int16:
+        return _resample.encoded(displacement, window, "vector")
+    if not on_cells:
+        displacement = _resample.cut(displacement, window)
     size = (acc.segment.width, acc.segment.height)
     tensors: dict[bool, list[torch.Tensor]] = {}
     for flipped in {flipped for _, _, flipped in window.crops}:
@@ -317,25 +330,26 @@ def _vectors(acc: cvdecode.Accumulation, what: What, window: Window) -> list[tor
     return [tensors[flipped][k] for k, (_, _, flipped) in enumerate(window.crops)]
 
 
-def _residual(acc: cvdecode.Accumulation, what: What, window: Window) -> Array:
-    """The residual in the window's box, encoded: (N, 3, h, w); see RESIDUAL_ENCODINGS."""
+def _residuals(acc: cvdecode.Accumulation, what: What, window: Window) -> list[torch.Tensor]:
+    """The residual encoded and then resized: (N, 3, H, W) per crop; see RESIDUAL_ENCODINGS."""
+    bytes_ = what.residual_encoding == "coviar_u8"
     if what.residual == "recon_diff":
         planes = acc.residual
-        if what.residual_encoding == "coviar_u8":
-            planes = planes[:, ::-1]
-        return encode_residual(_resample.cut(planes, window), what.residual_encoding)
+        if bytes_:
+            return _resample.encoded(planes[:, ::-1], window, "residual")
+        values = encode_residual(_resample.cut(planes, window), what.residual_encoding)
+        return _resample.bilinear(values, window)
+    chroma = acc.residual_uv if "residual_uv" in acc.planes else None
+    if bytes_:
+        return _resample.encoded_residual(acc.residual_y, chroma, window)
     luma = encode_residual(_resample.cut(acc.residual_y, window), what.residual_encoding)
-    out = np.empty((len(luma), 3, *luma.shape[-2:]), luma.dtype)
+    out = np.zeros((len(luma), 3, *luma.shape[-2:]), luma.dtype)
     out[:, 0] = luma
-    if "residual_uv" not in acc.planes:
-        out[:, 1:] = encode_residual(np.zeros(1, np.int16), what.residual_encoding)
-        return out
-    x, y, w, h = window.box
-    rows, columns = np.arange(y, y + h) // 2, np.arange(x, x + w) // 2
-    chroma = acc.residual_uv[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    chroma = encode_residual(chroma, what.residual_encoding)
-    out[:, 1:] = chroma[:, :, rows - rows[0]][:, :, :, columns - columns[0]]
-    return out
+    if chroma is not None:
+        x, y, w, h = window.box
+        rows, columns = np.arange(y, y + h) // 2, np.arange(x, x + w) // 2
+        out[:, 1:] = chroma[:, :, rows][:, :, :, columns]
+    return _resample.bilinear(out, window)
 
 
 def _arranged(
