@@ -40,6 +40,17 @@ const char* sniff_annex_b(std::span<const uint8_t> data) {
   return nullptr;
 }
 
+// The first box of an ISO file (MP4, MOV) says what it is: libavformat's demuxer is as sure of it,
+// but asking all of its formats takes longer than opening the file. JPEG 2000 and XL begin alike.
+bool is_iso_media(std::span<const uint8_t> data) {
+  const auto tag_at = [&](size_t at) {
+    return std::string_view(reinterpret_cast<const char*>(data.data()) + at, 4);
+  };
+  if (data.size() < 12 || tag_at(4) != "ftyp") return false;
+  const std::string_view brand = tag_at(8);
+  return brand != "jp2 " && brand != "jpx " && brand != "jxl ";
+}
+
 const char* format_of_suffix(const std::string& name) {
   const size_t dot = name.rfind('.');
   if (dot == std::string::npos) return nullptr;
@@ -61,13 +72,17 @@ const char* format_of_suffix(const std::string& name) {
 }  // namespace
 
 av::InputFormatConst* probe_format(ByteSource& source) {
-  std::vector<uint8_t> head(
-      static_cast<size_t>(std::min<int64_t>(source.size(), static_cast<int64_t>(kMaxProbe))));
+  const auto most = static_cast<size_t>(std::min<int64_t>(source.size(), int64_t{kMaxProbe}));
+  std::vector<uint8_t> head;
   size_t have = 0;
   // Growing pieces, as libavformat does: most formats show themselves in the first 2 KiB.
   for (size_t want = 2048;; want *= 2) {
-    want = std::min(want, head.size());
+    want = std::min(want, most);
+    head.resize(want);
     have += source.read_at(static_cast<int64_t>(have), std::span(head).subspan(have, want - have));
+    if (is_iso_media(std::span(head).first(have))) {
+      if (auto* format = av_find_input_format("mov"); format != nullptr) return format;
+    }
     std::vector<uint8_t> padded(head.begin(), head.begin() + static_cast<ptrdiff_t>(have));
     padded.resize(have + AVPROBE_PADDING_SIZE, 0);
     AVProbeData data{};
@@ -76,7 +91,7 @@ av::InputFormatConst* probe_format(ByteSource& source) {
     data.buf_size = static_cast<int>(have);
     // Low scores come from formats with hardly any structure (mp3 finds itself in most bytes).
     constexpr int kSure = AVPROBE_SCORE_EXTENSION;
-    const bool last = want == head.size() || have < want;
+    const bool last = want == most || have < want;
     int score = last ? 0 : AVPROBE_SCORE_RETRY;
     auto* format = av_probe_input_format2(&data, 1, &score);
     if (format != nullptr && score > kSure) return format;
