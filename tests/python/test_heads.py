@@ -67,6 +67,18 @@ def test_nets_can_be_trained_from_scratch(make: Any, count: int) -> None:
     assert all(torch.all(m.weight == 1) and m.momentum == 0.1 for m in norms)
 
 
+@pytest.mark.parametrize("make", [heads.efficientnet_b1, heads.mobilenet_v2])
+def test_maps_of_untrained_nets_do_not_vanish(make: Any) -> None:
+    # Running statistics are 0 and 1 still: nothing makes up for weights that are too small.
+    torch.manual_seed(0)
+    net = make().eval()
+    depthwise = [m for m in net.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    for conv in depthwise:  # each channel sees its own k x k weights alone: variance 2 / k^2
+        assert conv.weight.var().item() == pytest.approx(2 / conv.weight[0].numel(), rel=0.25)
+    with torch.no_grad():
+        assert net(torch.randn(1, 3, 64, 64)).abs().max() > 1e-6
+
+
 def test_own_module_as_backbone() -> None:
     stream = heads.Stream(heads.Backbone(nn.Conv2d(4, 6, 3), 4, 6), CLASSES)
     assert stream(torch.rand(2, 3, 4, 8, 8)).shape == (2, CLASSES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,11 +115,15 @@ def _prepare_for_training(body: nn.Module) -> None:
 
     `transformers` draws the scales of EfficientNet's batch normalisation from N(0, 0.02), and takes
     TensorFlow's momenta (0.99; MobileNetV2 0.997) for PyTorch's, which are their complements. Here
-    scales start at 1, convolutions by Kaiming's rule, and the momentum is PyTorch's 0.1.
+    scales start at 1, and the momentum is PyTorch's 0.1. Convolutions start by Kaiming's rule, the
+    fan of a depthwise one being that of its one channel. (kaiming_normal_ counts all channels: the
+    maps of an untrained net shrink to 1e-13 where no statistics make up for it, and the products
+    of three of them fall below what float32 holds.)
     """
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            fan_out = module.weight[:, 0].numel() / module.groups
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
