@@ -56,12 +56,16 @@ def test_trained_network_enhances_a_file(
     assert told["clips"] == 3
     # What a single small network learns of its own training clips: that it learns at all.
     assert told["enhanced_psnr"] > told["compressed_psnr"] + 0.03
-    start, *steps, last = lines(out)
+    start, *steps, last, image = lines(out)
     assert start["crf"] == 42
     assert {"cvdecode", "torch", "ffmpeg"} <= set(start["versions"])
     assert start["command"].startswith("cvdecode ")
     assert [line["step"] for line in steps] == [30]
     assert last["event"] == "validation"
+    assert image["kind"] == "picture"
+    page = tmp_path / "page.html"
+    assert main(["study", "report", str(page), str(out.with_suffix(".jsonl"))]) == 0
+    assert "compressed, enhanced, original" in page.read_text()
     # The PSNR of the compressed clip, worked from what ffmpeg decodes of it.
     made = tmp_path / "net.pairs" / "h264-crf42-g250-medium" / "a.mp4"
     assert made.exists()
@@ -84,8 +88,12 @@ def test_pairs_are_the_first_frames_of_both(originals: Path, tmp_path: Path) -> 
     luma = np.frombuffer(raw, np.uint8).reshape(3, 72, 64)[:, :48]
     np.testing.assert_array_equal(pairs[0].luma[0], luma)
     np.testing.assert_array_equal(pairs[0].luma[1], luma)  # CRF 0 of x264 is lossless
-    before = enhancement.judged(pairs, enhance.FrameByFrame(4, 1).eval())
-    assert before["compressed_psnr"] == math.inf
+    model = enhance.FrameByFrame(4, 1).eval()
+    told, _ = enhancement.judged(pairs, model)
+    assert told["compressed_psnr"] == math.inf
+    beside = enhancement.crops(pairs[0], enhancement.shown(pairs[0], model), 40)
+    np.testing.assert_array_equal(beside[:, :40, 0], luma[2, 4:44, 12:52])
+    np.testing.assert_array_equal(beside[:, 88:, 2], luma[2, 4:44, 12:52])
 
 
 @pytest.mark.parametrize("loss", ["pixel", "gan"])

@@ -116,6 +116,7 @@ def test_page_shows_everything_and_is_self_contained(
         "Loading time against CRF",
         "Accuracy against SSIM",
         "Class by class: h264-crf50-g1-medium",
+        "Classes relative to the originals",
         "Classes that lose most",
         "Classes that lose least",
         "Trained on one, tested on another",

@@ -75,10 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
         said: dict[str, object] = {"out": str(out), "clips": len(pairs)}
         if a.val:
             held, _ = enhancement.prepare(expand([a.val]), plan, work / "val", jobs=a.jobs)
-            found = enhancement.judged(held, model, a.device)
+            found, image = enhancement.judged(held, model, a.device)
             gained = {k: v if math.isfinite(v) else None for k, v in found.items()}
             said |= gained
             with out.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"event": "validation", "clips": len(held), **gained}) + "\n")
+                line = {"event": "validation", "clips": len(held), **gained}
+                file.write(json.dumps(line) + "\n" + json.dumps(image) + "\n")
     print(json.dumps(said))
     return 0

@@ -28,6 +28,7 @@ from cvdecode.recipes.records import versions
 from cvdecode.study.ffmpeg import version as ffmpeg_version
 from cvdecode.study.grid import Setting, input_filters
 from cvdecode.study.measures import luma_frames, psnr
+from cvdecode.study.pictures import beside, picture
 from cvdecode.study.sources import load_sources
 from cvdecode.study.transcode import transcode
 
@@ -324,18 +325,43 @@ def _resume(
     return int(training["step"]), int(training["log_bytes"])
 
 
-def judged(pairs: Sequence[Pair], model: enhance.Enhancer, device: str = "cpu") -> dict[str, float]:
-    """PSNR of luma, dB, before and after: means over clips; the output is rounded to 8 bits."""
+def shown(pair: Pair, model: enhance.Enhancer, device: str = "cpu") -> npt.NDArray[np.uint8]:
+    """The enhanced frames of a clip, uint8 (T, H, W)."""
+    given: list[Any] = [_unit(pair.luma[1])[:, None].to(device)]
+    if pair.flow is not None:
+        given.append(torch.from_numpy(np.array(pair.flow)).float()[:, None].to(device))
+    frames = torch.cat(list(model.stream(*given)))[:, 0]
+    levels: npt.NDArray[np.uint8] = (frames * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return levels
+
+
+def crops(pair: Pair, enhanced: npt.NDArray[np.uint8], size: int = 128) -> npt.NDArray[np.uint8]:
+    """The middle of the last frame: compressed, enhanced, original; (H, W, 3)."""
+    height, width = enhanced.shape[1:]
+    top, left = max(0, height - size) // 2, max(0, width - size) // 2
+    last = (pair.luma[1][-1], enhanced[-1], pair.luma[0][-1])
+    return beside([frame[top : top + size, left : left + size] for frame in last])
+
+
+def judged(
+    pairs: Sequence[Pair], model: enhance.Enhancer, device: str = "cpu"
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """PSNR of luma, dB, before and after: means over clips; the output is rounded to 8 bits.
+
+    Also a picture for the page of `cvdecode study report`: crops of the first clip.
+    """
     before, after = [], []
     for pair in pairs:
-        given: list[Any] = [_unit(pair.luma[1])[:, None].to(device)]
-        if pair.flow is not None:
-            given.append(torch.from_numpy(np.array(pair.flow)).float()[:, None].to(device))
-        shown = torch.cat(list(model.stream(*given)))[:, 0]
-        levels = (shown * 255).round().clamp(0, 255).byte().cpu().numpy()
+        levels = shown(pair, model, device)
         before.append(psnr(pair.luma[0], pair.luma[1]))
         after.append(psnr(pair.luma[0], levels))
-    return {"compressed_psnr": float(np.mean(before)), "enhanced_psnr": float(np.mean(after))}
+    image = picture(
+        "Enhancement",
+        np.repeat(np.repeat(crops(pairs[0], shown(pairs[0], model, device)), 2, 0), 2, 1),
+        "compressed, enhanced, original: luma of the last frame, 2x",
+    )
+    told = {"compressed_psnr": float(np.mean(before)), "enhanced_psnr": float(np.mean(after))}
+    return told, image
 
 
 def _write(log: Path, line: dict[str, Any]) -> None:

@@ -229,6 +229,11 @@ def _classes(records: Records) -> str:
         for c in shown
     ]
 
+    relative = figures.class_relative(records)
+    if relative is not None:
+        note = f"{relative[1]}; a circle a class, 100 on the originals"
+        parts.append(_figure("Classes relative to the originals", relative[0], note))
+
     def name(number: Any) -> str:
         return str(names[int(number)]) if int(number) < len(names) else str(number)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvdecode.study.cross import matrix_of
-from cvdecode.study.scores import slope
+from cvdecode.study.scores import relative_accuracy, slope
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -182,6 +182,39 @@ def class_scatter(original: dict[str, Any], cell: dict[str, Any]) -> str:
         axes.set_ylabel(f"{cell['setting']}, %")
 
     return svg(draw, (4.2, 4))
+
+
+def class_relative(records: Records) -> tuple[str, str] | None:
+    """Accuracy of each class over its accuracy on the originals, from cell to cell (Otani et al.,
+    Fig. 8), of the settings with the longest GOP; and what they are called."""
+    original = original_of(records)
+    lines = series([c for c in cells_of(records) if "class_top1" in c])
+    if original is None or not lines:
+        return None
+    name, cells = max(lines.items(), key=lambda line: (len(line[1]), line[1][0].get("gop") or 0))
+    if len(cells) < 2:
+        return None
+    before = {int(k): float(v) for k, v in original["class_top1"].items()}
+    points = []
+    for cell in cells:
+        after = {int(k): float(v) for k, v in cell["class_top1"].items()}
+        known = {c: v for c, v in before.items() if c in after}
+        found = relative_accuracy(after, known).values()
+        points.append((cell["value"], [100 * v for v in found if v is not None]))
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(100, color="#1d2329", linestyle="--", linewidth=1)
+        for value, shares in points:
+            axes.plot([value] * len(shares), shares, "o", ms=6, mfc="none", color=COLOURS[0])
+        ends = [p for p in points if p[1]]
+        axes.plot(
+            [p[0] for p in ends], [np.mean(p[1]) for p in ends], color=COLOURS[1], label="mean"
+        )
+        axes.set_xlabel(rate_name(cells))
+        axes.set_ylabel("of the class on the originals, %")
+        axes.legend()
+
+    return svg(draw), name
 
 
 def heat_map(records: Records, metric: str = "top1") -> str | None:
