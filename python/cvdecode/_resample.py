@@ -32,8 +32,8 @@ def resample(
     torch's interpolate() for bytes where it has AVX2.
 
     Args:
-        planes: (N, C, H, W), samples of a row side by side, otherwise any strides; uint8, or int16
-            with an encoding.
+        planes: (N, C, H, W), uint8, or int16 with an encoding. Any strides will do; where samples
+            of a row do not lie side by side, they are copied first.
         box: (x, y, width, height) of the part of the planes, inside them.
         resized: (height, width) that the box is brought to.
         size: (height, width) of each crop.
@@ -54,5 +54,7 @@ def resample(
         out = np.empty(shape, np.uint8)
     elif out.shape != shape:
         raise ValueError(f"resample: out has the shape {out.shape}, the result {shape}")
+    if planes.strides[-1] != planes.itemsize or planes.strides[-2] % planes.itemsize:
+        planes = np.ascontiguousarray(planes)
     _core.resample(planes, encoding, halved, box, resized, crops, out)
     return out

@@ -58,6 +58,8 @@ def test_bytes_are_those_of_two_literal_passes(
     kept = planes.copy()
     found = cvdecode.resample(planes[:, ::-1], box, resized, size, crops)
     assert np.array_equal(planes, kept)
+    interleaved = np.ascontiguousarray(planes[:, ::-1].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert np.array_equal(cvdecode.resample(interleaved, box, resized, size, crops), found)
     x, y, w, h = box
     whole = literal(planes[:, ::-1, y : y + h, x : x + w], resized)
     for crop, (left, top, mirrored) in zip(found, crops, strict=True):

@@ -50,7 +50,7 @@ def shift_hls(pictures: torch.Tensor, shifts: tuple[float, float, float]) -> tor
         pictures: what is shifted; not changed.
         shifts: to be added to each, on scales of 0 to 1, at whose ends the sum is clipped.
     """
-    rgb: Floats = np.moveaxis(pictures.numpy(), -3, 0).astype(np.float32) / 255
+    rgb: Floats = np.moveaxis(pictures.numpy(), -3, 0).astype(np.float32) / np.float32(255)
     most, least = rgb.max(axis=0), rgb.min(axis=0)
     spread, total = most - least, most + least
     light: Floats = total / 2
