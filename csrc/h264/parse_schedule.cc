@@ -38,7 +38,13 @@ void ParseRun::reach(int32_t picture, int steps) {
 void ParseRun::pass(std::vector<Job*> jobs) {
   std::sort(jobs.begin(), jobs.end(),
             [](const Job* a, const Job* b) { return a->picture < b->picture; });
-  for (Job* job : jobs) append_units(*job, units_);
+  for (Job* job : jobs) {
+    if (!job->replay) append_units(*job, units_);
+  }
+  // Nothing waits for these: they fill the end, where threads run out of slices to decode.
+  for (Job* job : jobs) {
+    if (job->replay) append_units(*job, units_);
+  }
   const int threads = std::min(state_.pool.size(), static_cast<int>(units_.size()));
   while (static_cast<int>(state_.workers.size()) < threads) {
     state_.workers.push_back(std::make_unique<ParserState::Worker>());
@@ -223,7 +229,7 @@ ParseRun::Outcome ParseRun::find_colocated(Unit& unit, bool needed, Colocated* f
     const std::lock_guard lock(mutex_);
     const auto at = jobs_.find(number);
     Job* other = at == jobs_.end() ? nullptr : at->second.get();
-    if (other && other->progress == Progress::kDone) {
+    if (other && (other->progress == Progress::kDone || other->replay)) {
       if (other->parsed && other->parsed->has_motion) unit.colocated = other->parsed;
     }
     if (!unit.colocated && (!other || other->progress == Progress::kDone)) {
