@@ -69,11 +69,11 @@ def random_access(clips: list[tuple[str, Path]], runs: int, save: Save) -> None:
     save({"rows": rows, "not_measured": finish(candidates)})
 
 
-def threads(path: Path, runs: int, save: Save) -> None:
+def threads(paths: list[Path], runs: int, save: Save) -> None:
     """Wall-clock time, the least of the runs: CPU time does not show what threads are for."""
-    candidates = [make(NATIVE), make("cvdecode native, 2 threads")]
-    figures = measure(candidates, path, runs)
-    save({"source": path.name, "figures": figures, "not_measured": finish(candidates)})
+    candidates = [make(name) for pair in tables.THREADS.values() for name in pair]
+    rows = {path.name: measure(candidates, path, runs) for path in paths}
+    save({"rows": rows, "not_measured": finish(candidates)})
 
 
 def coviar(path: Path, gops: int, runs: int, save: Save) -> None:
@@ -221,7 +221,7 @@ def main() -> int:
         "random_access": lambda: random_access(
             sources.gop_sources(arguments.quick), 3 * runs, saver("random_access", 3 * runs)
         ),
-        "threads": lambda: threads(big, 2 * runs, saver("threads", 2 * runs)),
+        "threads": lambda: threads(sources.threads_sources(), 2 * runs, saver("threads", 2 * runs)),
         "coviar": lambda: coviar(sources.coviar_source(), gops, runs, saver("coviar", runs)),
         "memory": lambda: memory(sources.gop_source(12, 0), big, saver("memory", 1)),
         "data": lambda: data(

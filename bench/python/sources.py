@@ -19,6 +19,7 @@ KINDS = {
     "grain": "h264/DSLR_webcam-test.h264",
 }
 FRAMES = 120
+THREADS_FRAMES = 300
 COVIAR_FRAMES = 300
 RANDOM_FRAMES = 500
 
@@ -35,14 +36,14 @@ class Source:
         return f"{self.kind} {self.size} CRF {self.crf}"
 
 
-def _encode(source: Path, out: Path, *options: str) -> None:
+def _encode(source: Path, out: Path, *options: str, frames: int | None = None) -> None:
     if out.exists():
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".part.mp4")
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-i", str(source), "-an", "-frames:v", str(FRAMES),
-         *options, str(part)],
+        ["ffmpeg", "-v", "error", "-y", "-i", str(source), "-an",
+         "-frames:v", str(frames or FRAMES), *options, str(part)],
         check=True,
     )  # fmt: skip
     part.replace(out)
@@ -116,6 +117,21 @@ def accumulation_sources() -> list[tuple[str, Path]]:
     return found
 
 
+def threads_sources() -> list[Path]:
+    """1080p: a recording of a screen at its own size, and a street scene scaled up, which has bits
+    in every frame."""
+    found = []
+    for kind in ("screen", "surveillance", "given"):
+        if kind in KINDS and (DATA / KINDS[kind]).exists():
+            out = CACHE / f"{kind}-1080p-{THREADS_FRAMES}.mp4"
+            _encode(
+                DATA / KINDS[kind], out, "-vf", "scale=1920:1080,setsar=1", "-c:v", "libx264",
+                "-crf", "23", "-pix_fmt", "yuv420p", frames=THREADS_FRAMES,
+            )  # fmt: skip
+            found.append(out)
+    return found
+
+
 def coviar_source() -> Path:
     """Re-encoded as pytorch-coviar asks for: raw MPEG-4, I and P, GOP 12."""
     return _derived(
@@ -160,8 +176,8 @@ def largest(clips: list[Source]) -> Path:
 
 def use_clip(clip: Path, cache: Path) -> None:
     """From now on everything is derived from this video."""
-    global CACHE, DATA, COVIAR_FRAMES, RANDOM_FRAMES
+    global CACHE, DATA, COVIAR_FRAMES, RANDOM_FRAMES, THREADS_FRAMES
     CACHE, DATA = cache, clip.resolve().parent
-    COVIAR_FRAMES, RANDOM_FRAMES = 97, 60
+    COVIAR_FRAMES, RANDOM_FRAMES, THREADS_FRAMES = 97, 60, 40
     KINDS.clear()
     KINDS["given"] = clip.name

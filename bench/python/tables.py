@@ -12,6 +12,11 @@ BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 NATIVE = "cvdecode native mv+ref+qp+mb_type"
 LIBAV = "cvdecode libav mv+qp"
 NONE = "not measured"
+# Frames a batch -> one thread, two threads.
+THREADS = {
+    8: (NATIVE, "cvdecode native, 2 threads"),
+    32: ("cvdecode native, batches of 32", "cvdecode native, 2 threads, batches of 32"),
+}
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -109,13 +114,20 @@ def _coviar(part: dict[str, Any]) -> list[str]:
 
 
 def _threads(part: dict[str, Any]) -> list[str]:
-    one = part["figures"].get(NATIVE, {}).get("wall_seconds")
-    two = part["figures"].get("cvdecode native, 2 threads", {}).get("wall_seconds")
-    if not (one and two):
+    texts = []
+    for size, (one, two) in THREADS.items():
+        ratios = [
+            f"{figures[one]['wall_seconds'] / figures[two]['wall_seconds']:.2f}x on `{clip}`"
+            for clip, figures in part.get("rows", {}).items()
+            if one in figures and two in figures
+        ]
+        if ratios:
+            texts.append(f"{' and '.join(ratios)} in batches of {size}")
+    if not texts:
         return []
     low, high = part["load"]
-    text = f"Two threads are {one / two:.2f}x one on `{part['source']}` (wall-clock time, the least"
-    return [f"{text} of {part['runs']} runs, load {low} to {high}).", ""]
+    return [f"Two threads against one, opening included: {'; '.join(texts)} (wall-clock time, the "
+            f"least of {part['runs']} runs, load {low} to {high}).", ""]  # fmt: skip
 
 
 def _memory(part: dict[str, Any]) -> list[str]:

@@ -14,12 +14,14 @@ import time
 from typing import Any
 
 
-def cvdecode_planes(path: str, planes: tuple[str, ...], backend: str, threads: int = 1) -> int:
+def cvdecode_planes(
+    path: str, planes: tuple[str, ...], backend: str, threads: int = 1, batch: int = 8
+) -> int:
     import cvdecode
 
     frames = 0
     with cvdecode.VideoReader(path, planes=planes, backend=backend, num_threads=threads) as video:
-        for clip in video.batches(8):  # few enough to stay in the processor's cache
+        for clip in video.batches(batch):  # 8: few enough to stay in the processor's cache
             frames += len(clip)
     return frames
 
@@ -209,6 +211,12 @@ CANDIDATES: dict[str, Any] = {
     "codec-video-prep": codec_video_prep,
     "cvdecode native, 2 threads": lambda p: cvdecode_planes(
         p, ("mv", "ref", "qp", "mb_type"), "native", 2
+    ),
+    "cvdecode native, batches of 32": lambda p: cvdecode_planes(
+        p, ("mv", "ref", "qp", "mb_type"), "native", 1, 32
+    ),
+    "cvdecode native, 2 threads, batches of 32": lambda p: cvdecode_planes(
+        p, ("mv", "ref", "qp", "mb_type"), "native", 2, 32
     ),
     "cvdecode three random frames": CvdecodeRandom(),
     "PyAV three random frames": PyavRandom(),
