@@ -21,7 +21,8 @@ struct Planes {
         y(cells),
         end(cells, 7),
         mask(cells),
-        packed(divide == 1 ? 0 : cells) {}
+        packed(divide == 1 ? 0 : cells),
+        shared(divide == 1 ? cells / 256 : 0) {}
   Map map() {
     Map m;
     m.x = x.data();
@@ -29,13 +30,14 @@ struct Planes {
     m.end = end.data();
     m.mask = mask.data();
     if (!packed.empty()) m.packed = packed.data();
+    if (!shared.empty()) m.shared = shared.data();
     return m;
   }
   size_t cells;
   std::vector<int16_t> x, y;
   std::vector<int32_t> end;
   std::vector<uint8_t> mask;
-  std::vector<uint64_t> packed;
+  std::vector<uint64_t> packed, shared;
 };
 
 // `kind` 0: half of the macroblocks skip along with their neighbour, a quarter has 8x8 blocks.
@@ -90,6 +92,7 @@ void gop(benchmark::State& state, const TraceKernels& kernels, bool pixels) {
       job.height = height;
       job.blocks = motions[static_cast<size_t>(t)].data();
       job.sources = &source;
+      job.source_count = 1;
       job.out = planes[static_cast<size_t>(t)]->map();
       benchmark::DoNotOptimize(pixels ? kernels.pixels(job) : kernels.blocks(job));
     }

@@ -18,8 +18,8 @@ constexpr int32_t kFirstHidden = -16;  // end = kFirstHidden - decode number
 // Pictures that a stream can refer to, and one to spare. Words of maps before them are made again
 // from the result in the rare case.
 constexpr size_t kRecent = 17;
-// Block rows selected at a time: they stay in the nearest cache until they are traced.
-constexpr int kRowsAtATime = 4;
+// Of blocks selected at a time: they stay in the nearest cache until they are traced.
+constexpr size_t kSomeBytes = 24 << 10;
 
 constexpr PlaneMask kMotionPlanes =
     mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType);
@@ -254,8 +254,11 @@ bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) 
   const Geometry& g = result_.geometry;
   const auto w4 = static_cast<size_t>(g.w4());
   if (some_rows_.empty()) {
-    some_rows_ = BlockArray(pool_.scratch(), kRowsAtATime * w4);
-    whole_.resize(kRowsAtATime / 4 * w4 / 4);
+    some_ =
+        static_cast<int>(std::max<size_t>(1, kSomeBytes / sizeof(kernels::BlockMotion) / w4 / 4)) *
+        4;
+    some_rows_ = BlockArray(pool_.scratch(), static_cast<size_t>(some_) * w4);
+    whole_.resize(some_rows_.size() / 16);
   }
   SelectedMotion met;
   Selector selector(view, provider_, picture, g, options_, fates_, met);
@@ -267,10 +270,11 @@ bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) 
     node.loan = pool_.take();
     node.map.packed = node.loan.map.packed;
   }
+  share(node);
   kernels::TraceJob job = make_job(picture, node, view.residual_y, view.residual_uv);
   int64_t clipped = 0;
-  for (int top = 0; top < g.h4(); top += kRowsAtATime) {
-    const int bottom = std::min(top + kRowsAtATime, g.h4());
+  for (int top = 0; top < g.h4(); top += some_) {
+    const int bottom = std::min(top + some_, g.h4());
     const bool told = selector.rows(top, bottom, some_rows_.data(), whole_.data());
     bool ready = !met.untrusted;
     for (size_t i = sources_.size(); ready && i < met.sources.size(); ++i) {
@@ -286,6 +290,7 @@ bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) 
       return false;
     }
     job.sources = sources_.data();
+    job.source_count = static_cast<int>(sources_.size());
     job.blocks = some_rows_.data();
     job.whole = told ? whole_.data() : nullptr;
     job.top = top;
@@ -313,8 +318,10 @@ void TraceGroup::trace_later(int32_t picture, Node& node) {
   node.may_void = false;
   node.reach = 0;
   for (const SelectedSource& source : node.motion.sources) add_source(source, node);
+  share(node);
   kernels::TraceJob job = make_job(picture, node, node.residual_y.data(), node.residual_uv.data());
   job.sources = sources_.data();
+  job.source_count = static_cast<int>(sources_.size());
   job.blocks = node.motion.blocks.data();
   if (options_.plan != nullptr) record(job, node);
   finish(node, node.motion, options_.plan != nullptr ? 0 : trace_rows(job));
@@ -372,6 +379,15 @@ void TraceGroup::finish(Node& node, const SelectedMotion& motion, int64_t clippe
   node.traced = true;
   result_.stats.saturated += clipped;
   ++result_.stats.pictures_traced;
+}
+
+// Memory for what the macroblocks of a map share.
+void TraceGroup::share(Node& node) const {
+  if (options_.plan != nullptr || options_.grid != 1) return;
+  const Geometry& g = result_.geometry;
+  node.shared = std::make_unique_for_overwrite<uint64_t[]>(static_cast<size_t>(g.w16()) *
+                                                           static_cast<size_t>(g.h16()));
+  node.map.shared = node.shared.get();
 }
 
 // The words of a map whose planes are all that is left.

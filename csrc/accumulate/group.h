@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -47,8 +48,9 @@ class TraceGroup {
     int32_t step = -1;  // of a plan
     MapPool::Loan loan;
     kernels::Map map;
-    bool may_void = false;  // some cell of the map may be broken or cut
-    int32_t reach = 0;      // no displacement of the map is larger
+    std::unique_ptr<uint64_t[]> shared;  // Map::shared
+    bool may_void = false;               // some cell of the map may be broken or cut
+    int32_t reach = 0;                   // no displacement of the map is larger
   };
   using Nodes = std::map<int32_t, Node>;  // by decode number
 
@@ -76,6 +78,7 @@ class TraceGroup {
   // Adds a source to those of the picture being traced, and to what is known of its map.
   void add_source(const SelectedSource& selected, Node& node);
   void finish(Node& node, const SelectedMotion& motion, int64_t clipped);
+  void share(Node& node) const;
   void repack(Node& node);
   void drop_words(Node& node);
   void record(const kernels::TraceJob& job, Node& node);
@@ -98,6 +101,7 @@ class TraceGroup {
   const kernels::TraceKernels& kernels_;
   Nodes nodes_;
   std::vector<kernels::Source> sources_;  // of the picture being traced
+  int some_ = 0;                          // block rows selected at a time
   BlockArray some_rows_;                  // of its blocks
   std::vector<uint8_t> whole_;
   std::deque<int32_t> packed_;  // grid=4: pictures traced when they were read, words still there

@@ -98,6 +98,24 @@ Selector::Selector(const MotionView& view, const MotionProvider& provider, int32
 
 Selector::~Selector() = default;
 
+// Which references follow each other cannot be foretold; that they are known mostly can.
+const Selector::Meaning& Selector::meaning_of(int32_t ref0, int32_t ref1) {
+  const uint32_t hash =
+      static_cast<uint32_t>(ref0) * 0x9E3779B1U + static_cast<uint32_t>(ref1) * 0x85EBCA6BU;
+  Meaning& meaning = meanings_[hash >> 26];
+  if (meaning.known && meaning.ref[0] == ref0 && meaning.ref[1] == ref1) [[likely]]
+    return meaning;
+  const Choice& choice = chooser_->of(ref0, ref1);
+  const bool led = choice.list >= 0 && choice.source >= 0;
+  meaning.known = true;
+  meaning.ref[0] = ref0;
+  meaning.ref[1] = ref1;
+  meaning.led = led ? ~uint32_t{0} : 0;
+  meaning.source = static_cast<uint64_t>(static_cast<uint32_t>(choice.source)) << 32;
+  meaning.x = led ? static_cast<size_t>(choice.list) * 2 * cells_ : 0;
+  return meaning;
+}
+
 bool Selector::rows(int top, int bottom, BlockMotion* blocks, uint8_t* whole) {
   if (view_.mb_type == nullptr && view_.lost) {
     std::fill_n(blocks, static_cast<size_t>(bottom - top) * w4_, BlockMotion{0, 0, kSourceBroken});
@@ -122,22 +140,7 @@ void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* whole) {
   const int32_t* const ref0 = view_.ref_picture + first;
   const int32_t* const ref1 = ref0 + cells_;
   const uint8_t* const types = view_.mb_type + static_cast<size_t>(mb_y) * w16;
-  // What the references met last come to.
-  int32_t key0 = 0;
-  int32_t key1 = 0;
-  const int16_t* x = nullptr;  // vectors of the list that counts, null where none does
-  uint64_t source = 0;         // in the upper half
-  const auto choose = [&](size_t at) {
-    if (ref0[at] == key0 && ref1[at] == key1) return;
-    key0 = ref0[at];
-    key1 = ref1[at];
-    const Choice& choice = chooser_->of(key0, key1);
-    source = static_cast<uint64_t>(static_cast<uint32_t>(choice.source)) << 32;
-    const bool led = choice.list >= 0 && choice.source >= 0;
-    x = led ? view_.mv + static_cast<size_t>(choice.list) * 2 * cells_ + first : nullptr;
-  };
-  key0 = ~ref0[0];
-  choose(0);
+  const int16_t* const vectors = view_.mv + first;
   uint32_t magnitudes = 0;  // of two components each, some one less where they are negative
   for (size_t mb = 0; mb < w16; ++mb) {
     BlockMotion* const out = blocks + 4 * mb;
@@ -146,22 +149,22 @@ void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* whole) {
     // Lost, of one motion by its type, or (mostly direct ones) by what it says.
     bool one = is_whole(type) || is_lost(type);
     if (!one && same_references(ref0 + at, w4_) && same_references(ref1 + at, w4_)) {
-      choose(at);
-      one = x == nullptr || (same_vectors(x + at, w4_) && same_vectors(x + cells_ + at, w4_));
+      const Meaning& meaning = meaning_of(ref0[at], ref1[at]);
+      const int16_t* const x = vectors + meaning.x;
+      one = meaning.led == 0 || (same_vectors(x + at, w4_) && same_vectors(x + cells_ + at, w4_));
     }
     if (one) {
       uint64_t word = word_of(0, 0, kSourceBroken);
       if (is_lost(type)) {
         out_.broken = true;
       } else {
-        choose(at);
-        word = source;
-        if (x != nullptr) {
-          const uint32_t v =
-              static_cast<uint16_t>(x[at]) | uint32_t{static_cast<uint16_t>(x[cells_ + at])} << 16;
-          word |= v;
-          magnitudes |= magnitude(v);
-        }
+        const Meaning& meaning = meaning_of(ref0[at], ref1[at]);
+        const int16_t* const x = vectors + meaning.x + at;
+        const uint32_t v =
+            (static_cast<uint16_t>(x[0]) | uint32_t{static_cast<uint16_t>(x[cells_])} << 16) &
+            meaning.led;
+        word = meaning.source | v;
+        magnitudes |= magnitude(v);
       }
       const uint64_t four[4] = {word, word, word, word};
       for (size_t r = 0; r < 4; ++r) put(four, out + r * w4_);
@@ -171,18 +174,19 @@ void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* whole) {
     uint64_t words[16];
     for (size_t q = 0; q < 4; ++q) {
       const size_t corner = at + q / 2 * 2 * w4_ + q % 2 * 2;
-      choose(corner);
+      const Meaning& meaning = meaning_of(ref0[corner], ref1[corner]);
+      const int16_t* const x = vectors + meaning.x + corner;
       for (size_t r = 0; r < 2; ++r) {
         uint64_t* const to = words + q / 2 * 8 + q % 2 * 2 + 4 * r;
         uint32_t vx = 0;
         uint32_t vy = 0;  // of two blocks
-        if (x != nullptr) {
-          std::memcpy(&vx, x + corner + r * w4_, 4);
-          std::memcpy(&vy, x + cells_ + corner + r * w4_, 4);
-          magnitudes |= magnitude(vx) | magnitude(vy);
-        }
-        to[0] = source | (vx & 0xFFFF) | vy << 16;
-        to[1] = source | vx >> 16 | (vy & 0xFFFF0000);
+        std::memcpy(&vx, x + r * w4_, 4);
+        std::memcpy(&vy, x + cells_ + r * w4_, 4);
+        vx &= meaning.led;
+        vy &= meaning.led;
+        magnitudes |= magnitude(vx) | magnitude(vy);
+        to[0] = meaning.source | (vx & 0xFFFF) | vy << 16;
+        to[1] = meaning.source | vx >> 16 | (vy & 0xFFFF0000);
       }
     }
     for (size_t r = 0; r < 4; ++r) put(words + 4 * r, out + r * w4_);

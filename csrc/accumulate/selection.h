@@ -1,6 +1,7 @@
 // From the planes of a picture to the one predictor per 4x4 block that the trace follows.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -45,6 +46,16 @@ class Selector {
   Chooser& chooser() { return *chooser_; }
 
  private:
+  // What a pair of references comes to.
+  struct Meaning {
+    bool known = false;
+    int32_t ref[2] = {0, 0};
+    uint32_t led = 0;     // all bits: a vector leads there; none: the trace has none
+    uint64_t source = 0;  // of a BlockMotion as it lies in memory
+    size_t x = 0;         // from view_.mv on, the vectors of the list that counts
+  };
+
+  const Meaning& meaning_of(int32_t ref0, int32_t ref1);
   void by_macroblocks(int mb_y, kernels::BlockMotion* blocks, uint8_t* whole);
   void by_rows(int top, int bottom, kernels::BlockMotion* blocks);
 
@@ -53,6 +64,7 @@ class Selector {
   const kernels::TraceKernels& kernels_;
   std::unique_ptr<Chooser> chooser_;
   SelectedMotion& out_;
+  std::array<Meaning, 64> meanings_;
 };
 
 // A whole picture. `both` fills `others`, and a bi-predicted block with one broken reference is

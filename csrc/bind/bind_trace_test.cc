@@ -47,6 +47,7 @@ kernels::Map map_of(const py::dict& planes, size_t luma, size_t cells) {
   get(planes, "at_y", cells, map.at_y);
   get(planes, "hops", cells, map.hops);
   get(planes, "packed", cells, map.packed);
+  get(planes, "shared", luma / 256, map.shared);
   get(planes, "residual_y", luma, map.residual_y);
   get(planes, "residual_u", luma / 4, map.residual_u);
   get(planes, "residual_v", luma / 4, map.residual_v);
@@ -87,6 +88,7 @@ int64_t trace_kernel(const std::string& build, const std::string& kind, int widt
   get(job, "blocks", rows * static_cast<size_t>(width / 4), trace.blocks);
   get(job, "whole", rows / 4 * static_cast<size_t>(width / 16), trace.whole);
   trace.sources = list.data();
+  trace.source_count = static_cast<int>(list.size());
   trace.here = py::cast<int32_t>(job["here"]);
   get(job, "residual_y", luma, trace.residual_y);
   get(job, "residual_u", luma / 4, trace.residual_u);

@@ -50,11 +50,20 @@ struct Map {
   int16_t* residual_u = nullptr;
   int16_t* residual_v = nullptr;
   uint8_t* mask_uv = nullptr;  // Mask on the chroma grid, whose traces differ from luma's
+  // Of the luma grid: one word per macroblock, what all its traces ended in (shared_end), or
+  // kManyEnds where that differs or is not known. What is known need not be read sample by sample.
+  uint64_t* shared = nullptr;
   // grid=4: x, y, mask and end of a cell in one word (PackedCell), which is what `blocks` traces
   // through; the planes x, y, end, mask may then be null. Of a map that is written it may be null
   // where the planes are not: then no later picture can look at the map.
   uint64_t* packed = nullptr;
 };
+
+// Map::shared of a macroblock.
+inline constexpr uint64_t kManyEnds = ~uint64_t{0};
+CVDECODE_HD inline uint64_t shared_end(int32_t end, uint8_t mask) {
+  return static_cast<uint32_t>(end) | static_cast<uint64_t>(mask) << 32;
+}
 
 // A cell of grid=4 as four 16-bit lanes: x, y, mask | low bits of end, the rest of end.
 struct PackedCell {
@@ -84,6 +93,7 @@ struct TraceJob {
   // known.
   const uint8_t* whole = nullptr;
   const Source* sources = nullptr;
+  int source_count = 0;
   int32_t here = 0;  // what `end` says of traces that end in this picture
   // What was added to the prediction in this picture, coded size; null = not carried.
   const int16_t* residual_y = nullptr;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "kernels/trace.h"
 #include "kernels/trace_builds.h"
@@ -16,24 +16,24 @@
 #include <hwy/highway.h>
 
 #include "kernels/trace_lanes-inl.h"
+#include "kernels/trace_walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace cvdecode::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Whether a 4x4 square of blocks has one motion.
-HWY_INLINE bool is_uniform(const BlockMotion* corner, ptrdiff_t blocks) {
-  const uint64_t first = bits_of(corner);
-  uint64_t differ = 0;
-  for (int y = 0; y < 4; ++y, corner += blocks) {
-    for (int x = 0; x < 4; ++x) differ |= bits_of(corner + x) ^ first;
-  }
-  return differ == 0;
-}
+// What a source means to a cell: a word of its map, or one and the same word wherever it is.
+struct Origin {
+  const uint64_t* words = nullptr;
+  uint64_t keep = 0;     // all bits: words[index] counts, none: words[0]
+  uint64_t word = 0;     // which `words` points to where nothing else is there
+  bool careful = false;  // cells may be void
+};
 
-// Macroblock by macroblock: those of one motion are joined to the right, others go block row by
-// block row. Cells are words, so a run is one subtraction per few cells.
+// Macroblock by macroblock: one motion is one subtraction a row of cells. In others the places that
+// 16 cells look at come from vectors and are read one by one, without a branch: how a macroblock is
+// split cannot be foretold.
 class BlockTracer {
  public:
   explicit BlockTracer(const TraceJob& job)
@@ -45,6 +45,7 @@ class BlockTracer {
   }
 
   int64_t run() {
+    find_origins();
     const uint8_t* whole = job_.whole;
     for (int by = job_.top; by < job_.end_row(); by += 4) {
       words_ = passing_ != nullptr ? passing_.get() : out_.packed + by * width_;
@@ -57,129 +58,169 @@ class BlockTracer {
   }
 
  private:
+  // Sources are negative too: places in origins_ start here.
+  static constexpr int kBefore = 3;
+
+  void find_origins() {
+    origins_.resize(static_cast<size_t>(job_.source_count + kBefore));
+    int32_t reach = 0;
+    for (int32_t source = -kBefore; source < job_.source_count; ++source) {
+      Origin& origin = origins_[static_cast<size_t>(source + kBefore)];
+      origin.words = &origin.word;
+      if (source < 0) {
+        const uint8_t mask = mask_of_source(source);
+        origin.word = pack_cell(0, 0, is_void(mask) ? -1 : job_.here, mask);
+      } else if (job_.sources[source].is_end) {
+        origin.word = pack_cell(0, 0, job_.sources[source].end, job_.sources[source].mask);
+      } else {
+        origin.words = job_.sources[source].map.packed;
+        origin.keep = ~uint64_t{0};
+        origin.careful = job_.sources[source].may_void;
+        reach = std::max(reach, job_.sources[source].reach);
+      }
+    }
+    // Vectors up to this cannot make a sum saturate. -32768 has no counterpart.
+    safe_ = std::min(INT16_MAX - reach, INT16_MAX - 1);
+  }
+
   HWY_INLINE void macroblock_row(const BlockMotion* rows, const uint8_t* whole) {
-    int begin = -1;  // of the macroblocks of one motion that wait, -1 = none do
+#if HWY_TARGET == HWY_SCALAR
+    (void)whole;
+    for (int bx = 0; bx < width_; bx += 4) cell_by_cell(rows + bx, bx);
+#else
+    const bool plain = out_.hops == nullptr && safe_ >= 0;
     for (int bx = 0; bx < width_; bx += 4) {
       const bool uniform =
           whole != nullptr ? whole[bx / 4] != 0 : is_uniform(rows + bx, ptrdiff_t{width_});
-      if (begin >= 0 && (!uniform || bits_of(rows + bx) != bits_of(rows + begin))) {
-        trace(rows[begin], begin, bx, 0, 4);
-        begin = -1;
+      if (plain && uniform && trace_one(rows[bx], bx)) continue;
+      if (plain && trace_split(rows + bx, bx)) continue;
+      cell_by_cell(rows + bx, bx);
+    }
+#endif
+  }
+
+#if HWY_TARGET != HWY_SCALAR
+  // Four cells, or two at a time.
+  using Words = hn::CappedTag<uint64_t, 4>;
+  using Halves = hn::Repartition<uint32_t, Words>;
+  using Lanes = hn::Repartition<int16_t, Words>;
+  static constexpr int kCells = HWY_MIN(4, HWY_LANES(uint64_t));
+
+  // A macroblock of one motion; false where cells may be clamped, void or saturate.
+  HWY_INLINE bool trace_one(const BlockMotion& m, int left) {
+    const Origin& origin = origins_[static_cast<size_t>(m.source + kBefore)];
+    if (std::max(std::abs(int{m.x}), std::abs(int{m.y})) > safe_) return false;
+    const auto v =
+        hn::BitCast(Lanes(), hn::Set(Words(), m.source < 0 ? 0 : pack_cell(m.x, m.y, 0, 0)));
+    uint64_t* out = words_ + left;
+    if (origin.keep == 0) {
+      const auto cell = hn::Sub(hn::BitCast(Lanes(), hn::Set(Words(), origin.word)), v);
+      for (int y = 0; y < 4; ++y, out += width_) {
+        for (int i = 0; i < 4; i += kCells) store(cell, out + i);
       }
-      if (uniform) {
-        if (begin < 0) begin = bx;
-        continue;
+      return true;
+    }
+    const int x = left + block_shift(m.x);
+    const int y0 = top_ + block_shift(m.y);
+    if (origin.careful || x < 0 || x + 4 > width_ || y0 < 0 || y0 + 4 > height_) return false;
+    const uint64_t* in = origin.words + static_cast<ptrdiff_t>(y0) * width_ + x;
+    for (int y = 0; y < 4; ++y, in += width_, out += width_) {
+      for (int i = 0; i < 4; i += kCells) {
+        store(hn::Sub(hn::BitCast(Lanes(), hn::LoadU(Words(), in + i)), v), out + i);
       }
-      for (int y = 0; y < 4;) {
-        const BlockMotion* cells = rows + static_cast<ptrdiff_t>(y) * width_ + bx;
-        // Two rows alike are one of 8x8 blocks.
-        const bool pair = y % 2 == 0 && std::memcmp(cells, cells + width_, 4 * sizeof *cells) == 0;
-        const int end = y + (pair ? 2 : 1);
-        int from = 0;
-        for (int x = 1; x <= 4; ++x) {
-          if (x < 4 && bits_of(cells + x) == bits_of(cells + from)) continue;
-          trace(cells[from], bx + from, bx + x, y, end);
-          from = x;
+    }
+    return true;
+  }
+
+  // 16 cells of any motion; false where some may be void or saturate.
+  HWY_INLINE bool trace_split(const BlockMotion* cells, int left) {
+    const Words d64;
+    const Halves d32;
+    const hn::RebindToSigned<Halves> di;
+    const hn::RebindToSigned<Words> di64;
+    HWY_ALIGN uint64_t place[16];
+    HWY_ALIGN uint64_t vectors[16];
+    HWY_ALIGN static constexpr int32_t kColumn[8] = {0, 0, 1, 0, 2, 0, 3, 0};
+    const auto two = hn::Set(di, 2);
+    const auto most_x = hn::Set(di, width_ - 1);
+    const auto most_y = hn::Set(di, height_ - 1);
+    const auto safe = hn::Set(di, safe_);
+    const auto low = hn::Set(d64, 0xFFFFFFFFU);
+    auto largest = hn::Zero(di);
+    for (int y = 0; y < 4; ++y) {
+      for (int i = 0; i < 4; i += kCells) {
+        // In the lower half of each word a vector, in the upper one its source.
+        const auto motion = hn::LoadU(
+            d64, reinterpret_cast<const uint64_t*>(cells + static_cast<ptrdiff_t>(y) * width_ + i));
+        // Those that do not leave the picture have none.
+        const auto stays = hn::BitCast(d64, hn::BroadcastSignBit(hn::BitCast(di64, motion)));
+        const auto v = hn::And(hn::AndNot(stays, motion), low);
+        hn::Store(v, d64, vectors + 4 * y + i);
+        const auto xy = hn::BitCast(di, v);
+        const auto vx = hn::ShiftRight<16>(hn::ShiftLeft<16>(xy));
+        const auto vy = hn::ShiftRight<16>(xy);
+        largest = hn::Max(largest, hn::Max(hn::Abs(vx), hn::Abs(vy)));
+        // block_shift()
+        const auto dx = hn::ShiftRight<2>(hn::Add(hn::ShiftRight<2>(hn::Add(vx, two)), two));
+        const auto dy = hn::ShiftRight<2>(hn::Add(hn::ShiftRight<2>(hn::Add(vy, two)), two));
+        const auto column = hn::Add(hn::Load(di, kColumn + 2 * i), hn::Set(di, left));
+        const auto x = hn::Min(hn::Max(hn::Add(column, dx), hn::Zero(di)), most_x);
+        const auto row = hn::Min(hn::Max(hn::Add(hn::Set(di, top_ + y), dy), hn::Zero(di)), most_y);
+        const auto first =
+            hn::MulEven(hn::BitCast(d32, row), hn::Set(d32, static_cast<uint32_t>(width_)));
+        hn::Store(hn::Add(first, hn::And(hn::BitCast(d64, x), low)), d64, place + 4 * y + i);
+      }
+    }
+    if (!hn::AllFalse(di, hn::Gt(largest, safe))) return false;
+    HWY_ALIGN uint64_t found[16];
+    bool careful = false;
+    for (int y = 0; y < 4; ++y) {
+      for (int i = 0; i < 4; ++i) {
+        const int32_t source = cells[static_cast<ptrdiff_t>(y) * width_ + i].source;
+        const Origin& origin = origins_[static_cast<size_t>(source + kBefore)];
+        found[4 * y + i] = origin.words[place[4 * y + i] & origin.keep];
+        careful |= origin.careful;
+      }
+    }
+    if (careful) return false;
+    uint64_t* out = words_ + left;
+    for (int y = 0; y < 4; ++y, out += width_) {
+      for (int i = 0; i < 4; i += kCells) {
+        store(hn::Sub(hn::BitCast(Lanes(), hn::Load(d64, found + 4 * y + i)),
+                      hn::BitCast(Lanes(), hn::Load(d64, vectors + 4 * y + i))),
+              out + i);
+      }
+    }
+    return true;
+  }
+
+  static HWY_INLINE void store(hn::Vec<Lanes> cells, uint64_t* to) {
+    hn::StoreU(hn::BitCast(Words(), cells), Words(), to);
+  }
+#endif
+
+  // A macroblock with clamped, possibly void or saturating cells, or hops.
+  HWY_NOINLINE void cell_by_cell(const BlockMotion* cells, int left) {
+    for (int y = 0; y < 4; ++y, cells += width_) {
+      for (int i = 0; i < 4; ++i) {
+        const BlockMotion& m = cells[i];
+        uint64_t& to = words_[y * width_ + left + i];
+        uint16_t* hops =
+            out_.hops == nullptr ? nullptr : out_.hops + (top_ + y) * width_ + left + i;
+        const Origin& origin = origins_[static_cast<size_t>(m.source + kBefore)];
+        if (m.source < 0) {
+          to = origin.word;
+          if (hops != nullptr) *hops = 0;
+          continue;
         }
-        y = end;
-      }
-    }
-    if (begin >= 0) trace(rows[begin], begin, width_, 0, 4);
-  }
-
-  // Cells [left, right) x [top, bottom) of this row of macroblocks, all of one motion.
-  HWY_INLINE void trace(const BlockMotion& m, int left, int right, int top, int bottom) {
-    const int dx = block_shift(m.x);
-    const int dy = top_ + block_shift(m.y);
-    const int n = right - left;
-    if (m.source >= 0 && !job_.sources[m.source].is_end) {
-      const Source& source = job_.sources[m.source];
-      const int reach = source.reach + std::max(std::abs(int{m.x}), std::abs(int{m.y}));
-      const int from = left + dx;
-      if (source.may_void || reach > INT16_MAX || out_.hops != nullptr || from < 0 ||
-          from + n > width_) {
-        cell_by_cell(m, left, right, top, bottom);
-        return;
-      }
-#if HWY_TARGET != HWY_SCALAR
-      const int whole = whole_vectors(n);
-      if (left + whole <= width_ && from + whole <= width_ && top + dy >= 0 &&
-          bottom + dy <= height_) {
-        // Words past the run are written too, and written again: rows go from left to right.
-        const auto v = hn::BitCast(Lanes(), hn::Set(Words(), pack_cell(m.x, m.y, 0, 0)));
-        const uint64_t* in = source.map.packed + (top + dy) * width_ + from;
-        uint64_t* out = words_ + top * width_ + left;
-        for (int y = top; y < bottom; ++y, in += width_, out += width_) {
-          for (int i = 0; i < whole; i += kCells) {
-            const auto cells = hn::LoadU(Lanes(), reinterpret_cast<const int16_t*>(in + i));
-            hn::StoreU(hn::Sub(cells, v), Lanes(), reinterpret_cast<int16_t*>(out + i));
-          }
-        }
-        return;
-      }
-#endif
-      for (int y = top; y < bottom; ++y) {
-        const uint64_t* in = source.map.packed + clamp_to(y + dy, height_) * width_ + from;
-        uint64_t* out = words_ + y * width_ + left;
-        for (int i = 0; i < n; ++i) out[i] = next_cell(OneLane{}, in[i], m.x, m.y, clipped_);
-      }
-      return;
-    }
-    uint64_t cell = 0;
-    int hops = 0;
-    if (m.source >= 0) {
-      const Source& source = job_.sources[m.source];
-      int64_t once = 0;
-      cell = next_cell(OneLane{}, pack_cell(0, 0, source.end, source.mask), m.x, m.y, once);
-      clipped_ += once * n * (bottom - top);
-      hops = 1;
-    } else {
-      const uint8_t mask = mask_of_source(m.source);
-      cell = pack_cell(0, 0, is_void(mask) ? -1 : job_.here, mask);
-    }
-    for (int y = top; y < bottom; ++y) {
-      fill(cell, n, left, words_ + y * width_ + left);
-      if (out_.hops == nullptr) continue;
-      std::fill_n(out_.hops + (top_ + y) * width_ + left, n, static_cast<uint16_t>(hops));
-    }
-  }
-
-#if HWY_TARGET != HWY_SCALAR
-  using Lanes = hn::CappedTag<int16_t, 16>;
-  using Words = hn::Repartition<uint64_t, Lanes>;
-  static constexpr int kCells = HWY_MIN(16, HWY_LANES(int16_t)) / 4;
-#else
-  static constexpr int kCells = 1;
-#endif
-  static constexpr int whole_vectors(int n) { return (n + kCells - 1) / kCells * kCells; }
-
-  // One word, `n` times from column `column` on; past them too, where the row goes on.
-  HWY_INLINE void fill(uint64_t cell, int n, int column, uint64_t* out) {
-#if HWY_TARGET != HWY_SCALAR
-    const int whole = whole_vectors(n);
-    if (column + whole <= width_) {
-      const auto cells = hn::Set(Words(), cell);
-      for (int i = 0; i < whole; i += kCells) hn::StoreU(cells, Words(), out + i);
-      return;
-    }
-#else
-    (void)column;
-#endif
-    std::fill_n(out, n, cell);
-  }
-
-  // Clamped, possibly void or saturating cells, and hops.
-  void cell_by_cell(const BlockMotion& m, int left, int right, int top, int bottom) {
-    const Map& in = job_.sources[m.source].map;
-    for (int y = top; y < bottom; ++y) {
-      const int row = clamp_to(top_ + y + block_shift(m.y), height_) * width_;
-      for (int x = left; x < right; ++x) {
-        const int from = row + clamp_to(x + block_shift(m.x), width_);
-        const uint64_t cell = next_cell(OneLane{}, in.packed[from], m.x, m.y, clipped_);
-        words_[y * width_ + x] = cell;
-        if (out_.hops == nullptr) continue;
-        out_.hops[(top_ + y) * width_ + x] = static_cast<uint16_t>(
-            next_hops(OneLane{}, int{in.hops[from]}, is_void(cell_mask(cell))));
+        const int x = clamp_to(left + i + block_shift(m.x), width_);
+        const ptrdiff_t from =
+            static_cast<ptrdiff_t>(clamp_to(top_ + y + block_shift(m.y), height_)) * width_ + x;
+        to = next_cell(OneLane{}, origin.words[static_cast<uint64_t>(from) & origin.keep], m.x, m.y,
+                       clipped_);
+        if (hops == nullptr) continue;
+        const int before = origin.keep == 0 ? 0 : job_.sources[m.source].map.hops[from];
+        *hops = static_cast<uint16_t>(next_hops(OneLane{}, before, is_void(cell_mask(to))));
       }
     }
   }
@@ -214,6 +255,8 @@ class BlockTracer {
   const TraceJob& job_;
   const Map out_;
   const int width_, height_;
+  std::vector<Origin> origins_;  // by source + kBefore
+  int32_t safe_ = 0;
   std::unique_ptr<uint64_t[]> passing_;
   uint64_t* words_ = nullptr;  // of the row of macroblocks at block row top_
   int top_ = 0;

@@ -14,6 +14,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/trace_lanes-inl.h"
+#include "kernels/trace_plain-inl.h"
 #include "kernels/trace_planes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -152,6 +153,15 @@ HWY_INLINE int64_t trace_by_rows(Tracer<Planes> tracer) {
 }
 
 int64_t Pixels(const TraceJob& job) {
+  const Map& out = job.out;
+  if (out.at_x == nullptr && out.hops == nullptr && out.residual_y == nullptr) {
+    return PlainTracer(job).run();
+  }
+  if (out.shared != nullptr) {
+    const ptrdiff_t columns = job.width / 16;
+    std::fill(out.shared + job.top / 4 * columns, out.shared + job.end_row() / 4 * columns,
+              kManyEnds);
+  }
   return trace_by_rows(Tracer<LumaPlanes>(job, 4, luma_shift));
 }
 int64_t Chroma(const TraceJob& job) {

@@ -23,12 +23,31 @@ int select_run(const SelectJob& job, int32_t& longest) {
   return n;
 }
 
+// What all samples of a macroblock ended in, from the planes of its first sample on.
+uint64_t shared_end_of(const int32_t* end, const uint8_t* mask, int stride) {
+  for (int y = 0; y < 16; ++y) {
+    for (int x = 0; x < 16; ++x) {
+      const size_t at = cell_index(x, y, stride);
+      if (end[at] != *end || mask[at] != *mask) return kManyEnds;
+    }
+  }
+  return shared_end(*end, *mask);
+}
+
 int64_t trace_pixels(const TraceJob& job) {
   int64_t clipped = 0;
   for (int y = 4 * job.top; y < 4 * job.end_row(); ++y) {
     const BlockMotion* row = job.blocks + static_cast<ptrdiff_t>(y / 4 - job.top) * (job.width / 4);
     for (int x = 0; x < job.width; ++x) {
       store_cell(job.out, cell_index(x, y, job.width), luma_cell(job, row[x / 4], x, y, clipped));
+    }
+  }
+  if (job.out.shared == nullptr) return clipped;
+  for (int y = job.top / 4; y < job.end_row() / 4; ++y) {
+    for (int x = 0; x < job.width / 16; ++x) {
+      const size_t at = cell_index(16 * x, 16 * y, job.width);
+      job.out.shared[cell_index(x, y, job.width / 16)] =
+          shared_end_of(job.out.end + at, job.out.mask + at, job.width);
     }
   }
   return clipped;

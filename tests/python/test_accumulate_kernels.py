@@ -15,10 +15,13 @@ from cvdecode import _core
 from guarded import Guarded, Walled
 
 BUILDS = _core.trace_builds()
+# Displacements of the last one do not stay in the nearer caches and leave by other stores.
 SIZES = [(16, 16), (32, 16), (16, 48), (48, 80), (112, 16), (144, 64), (272, 32)]
+LARGE = (1360, 208)
 BLOCK = np.dtype([("x", "<i2"), ("y", "<i2"), ("source", "<i4")])
 LUMA = {"x": "<i2", "y": "<i2", "end": "<i4", "mask": "u1"}
 MORE = {"at_x": "<i2", "at_y": "<i2", "hops": "<u2", "residual_y": "<i2"}
+MANY = np.uint64(2**64 - 1)  # of a macroblock: its traces ended in different pictures
 CHROMA = {"residual_u": "<i2", "residual_v": "<i2", "mask_uv": "u1"}
 
 
@@ -63,6 +66,33 @@ def random_map(rng: np.random.Generator, cells: int, void: bool, reach: int) -> 
     return planes
 
 
+def macroblocks_of(plane: np.ndarray, width: int) -> np.ndarray:
+    """(macroblocks, 256)"""
+    return plane.reshape(-1, 16, width // 16, 16).swapaxes(1, 2).reshape(-1, 256)
+
+
+def share_ends(rng: np.random.Generator, planes: dict[str, Any], width: int, void: bool) -> None:
+    """Gives most macroblocks one end, as pictures do."""
+    ends = [(17, 0), (17, 1), (-2, 0), *([(-1, 2)] if void else [])]
+    chosen = rng.integers(-1, len(ends), (len(planes["mask"]) // width // 16, width // 16))
+    chosen[rng.random(chosen.shape) < 0.5] = 0
+    chosen = chosen.repeat(16, 0).repeat(16, 1).reshape(-1)
+    for number, (end, mask) in enumerate(ends):
+        planes["end"][chosen == number] = end
+        planes["mask"][chosen == number] = mask
+        if mask == 2:
+            for name in planes.keys() - {"end", "mask"}:
+                planes[name][chosen == number] = 0
+
+
+def shared_ends(planes: dict[str, Any], width: int) -> np.ndarray:
+    """What the traces of each macroblock ended in, end and mask in one word, or MANY."""
+    word = planes["end"].astype(np.uint32).astype(np.uint64)
+    word |= planes["mask"].astype(np.uint64) << np.uint64(32)
+    words = macroblocks_of(word, width)
+    return np.where((words == words[:, :1]).all(1), words[:, 0], MANY)
+
+
 def random_chroma(rng: np.random.Generator, cells: int, void: bool) -> dict[str, Any]:
     mask = rng.choice([0, 1, 2, 3, 4] if void else [0, 1, 4], cells).astype("u1")
     dead = (mask == 2) | (mask == 3)
@@ -98,6 +128,8 @@ class Case:
             self.out = dict(CHROMA)
         if kind == "blocks" and not (planes_too and rng.random() < 0.4):
             self.out["packed"] = "<u8"  # else no later picture looks at the words
+        if kind == "pixels" and rng.random() < 0.7:
+            self.out["shared"] = "<u8"
         self.sources: list[dict[str, Any]] = []
         for _ in range(int(rng.integers(1, 5))):
             void, reach = bool(rng.random() < 0.4), int(rng.choice([50, 3000, 32767, 65536]))
@@ -112,6 +144,10 @@ class Case:
                     planes = random_map(rng, self.cells, void, reach)
                 if kind == "blocks":
                     planes["packed"] = pack(planes)
+                if kind == "pixels":
+                    share_ends(rng, planes, width, void)
+                    planes["shared"] = shared_ends(planes, width)
+                    planes["shared"][rng.random(len(planes["shared"])) < 0.1] = MANY  # not known
                 source.update({name: planes[name] for name in self.out if name in planes})
                 if kind == "blocks":
                     source["packed"] = planes["packed"]
@@ -138,8 +174,9 @@ class Case:
             }
 
         out = {
-            name: memory.like(np.full(self.cells, 0x5A, np.uint8).astype(kind), shift)
+            name: memory.like(np.full(cells, 0x5A, np.uint8).astype(kind), shift)
             for name, kind in self.out.items()
+            for cells in [self.cells // 256 if name == "shared" else self.cells]
         }
         job, sources = place(self.job), [place(s) for s in self.sources]
         clipped = _core.trace_kernel(build, self.kind, *self.size, job, sources, out)
@@ -156,15 +193,24 @@ class Case:
 def test_same_bytes_and_none_beside_them(build: str, kind: str) -> None:
     clipped = 0
     for seed in range({"pixels": 3, "chroma": 3, "blocks": 6}[kind]):
-        for size in SIZES:
+        for size in (*SIZES, *([LARGE] if kind == "pixels" and seed == 0 else [])):
             case = Case(kind, size, seed)
             want, total = case.run("scalar", Guarded())
             clipped += total
+            if "shared" in want:
+                rows = slice(case.job.get("top", 0) // 4, case.job.get("bottom", size[1] // 4) // 4)
+                shared = shared_ends(want, size[0]).reshape(-1, size[0] // 16)[rows]
+                np.testing.assert_array_equal(
+                    want["shared"].reshape(-1, size[0] // 16)[rows], shared
+                )
             for memory, shift in ((Guarded(), 1 + seed % 3), (Walled(), 0)):
                 got, count = case.run(build, memory, shift)
                 assert count == total, f"clipped sums, size {size}, seed {seed}"
                 for name, plane in want.items():
-                    np.testing.assert_array_equal(got[name], plane, f"{name} {size} seed {seed}")
+                    told = got[name]
+                    if name == "shared" and case.out.keys() & MORE.keys():
+                        told = np.where(told == MANY, plane, told)  # need not be known
+                    np.testing.assert_array_equal(told, plane, f"{name} {size} seed {seed}")
     assert clipped > 10
 
 

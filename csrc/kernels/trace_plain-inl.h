@@ -1,0 +1,446 @@
+// The luma grid of maps that carry a displacement and an end, and nothing else: a row of
+// macroblocks at a time. Ends are put together in one row of cells per row of blocks, and read from
+// a source only where its macroblocks do not say what they share; rows leave by streaming stores.
+
+// Per-target include guard of Highway.
+#if defined(CVDECODE_KERNELS_TRACE_PLAIN_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CVDECODE_KERNELS_TRACE_PLAIN_INL_H_
+#undef CVDECODE_KERNELS_TRACE_PLAIN_INL_H_
+#else
+#define CVDECODE_KERNELS_TRACE_PLAIN_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "kernels/trace.h"
+#include "kernels/trace_lanes-inl.h"
+#include "kernels/trace_walk-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace cvdecode::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+class PlainTracer {
+ public:
+  explicit PlainTracer(const TraceJob& job)
+      : job_(job),
+        out_(job.out),
+        width_(job.width),
+        height_(job.height),
+        cells_(static_cast<ptrdiff_t>(width_) * height_),
+        staged_(cells_ * 4 > kCached),
+        stride_(staged_ ? width_ + kPad : width_) {
+    const size_t row = static_cast<size_t>(width_) + kPad;
+    const size_t macroblocks = static_cast<size_t>(width_ / 16);
+    memory_ = std::make_unique_for_overwrite<uint64_t[]>(
+        macroblocks + row * (4 * 4 + 4 + (staged_ ? 64 : 0)) / 8);
+    shared_ = memory_.get();
+    end_ = reinterpret_cast<int32_t*>(shared_ + macroblocks);
+    xy_ = reinterpret_cast<int16_t*>(end_ + 4 * row);
+    mask_ = reinterpret_cast<uint8_t*>(xy_ + (staged_ ? 32 * row : 0));
+  }
+
+  int64_t run() {
+    const uint8_t* whole = job_.whole;
+    for (int by = job_.top; by < job_.end_row(); by += 4) {
+      y_ = 4 * by;
+      const ptrdiff_t first = at(y_, 0);
+      x_to_ = staged_ ? xy_ : out_.x + first;
+      y_to_ = staged_ ? xy_ + 16 * stride_ : out_.y + first;
+      std::fill_n(shared_, width_ / 16, kUnset);
+      mixed_.clear();
+      walk_macroblocks(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * (width_ / 4),
+                       width_ / 4, whole, *this);
+      if (whole != nullptr) whole += width_ / 16;
+      finish_row();
+    }
+    hwy::FlushStream();
+    return clipped_;
+  }
+
+  // Blocks [left, right) x [top, bottom) of this row of macroblocks, all of one motion.
+  HWY_NOINLINE void operator()(const BlockMotion& m, int left, int right, int top, int bottom) {
+    const Part part{4 * left, 4 * right, 4 * top, 4 * bottom};
+    if (m.source < 0) {
+      const uint8_t mask = mask_of_source(m.source);
+      constant(part, 0, 0, shared_end(is_void(mask) ? -1 : job_.here, mask));
+      return;
+    }
+    const Source& source = job_.sources[m.source];
+    if (source.is_end) {
+      const OneLane lane;
+      int64_t once = 0;
+      const int dx = next_displacement(lane, 0, int{m.x}, false, once);
+      const int dy = next_displacement(lane, 0, int{m.y}, false, once);
+      clipped_ += once * (part.right - part.left) * (part.bottom - part.top);
+      constant(part, dx, dy, shared_end(source.end, source.mask));
+      return;
+    }
+    const Hop hop{&source.map, m.x, m.y, luma_shift(m.x), luma_shift(m.y)};
+    const uint64_t shared = shared_at(hop, part);
+    if (shared != kManyEnds && is_void(static_cast<uint8_t>(shared >> 32))) {
+      constant(part, 0, 0, shared);
+      return;
+    }
+    if (source.reach + std::max(std::abs(int{m.x}), std::abs(int{m.y})) > INT16_MAX) {
+      cell_by_cell(hop, part);
+    } else if (source.may_void && shared == kManyEnds) {
+      move<true>(hop, part);
+    } else {
+      move<false>(hop, part);
+    }
+    if (shared != kManyEnds) {
+      fill_ends(part, shared);
+    } else {
+      // Of joined macroblocks, some may know.
+      for (int left = part.left; left < part.right; left += 16) {
+        const Part one{left, std::min(left + 16, part.right), part.top, part.bottom};
+        mixed_ends(hop, one, shared_at(hop, one));
+      }
+    }
+  }
+
+ private:
+  // Rows may be read and written in whole vectors of 16 cells beyond their end.
+  static constexpr int kPad = 32;
+  // Displacements of more bytes than this do not stay in the nearer caches anyhow.
+  static constexpr ptrdiff_t kCached = 1 << 20;
+  static constexpr uint64_t kUnset = kManyEnds - 1;
+
+  // Samples of this row of macroblocks; top and bottom count from its first one.
+  struct Part {
+    int left, right, top, bottom;
+  };
+  struct Hop {
+    const Map* from;
+    int x, y;    // vector
+    int dx, dy;  // what it comes to in samples
+  };
+  // A part whose source has many ends.
+  struct Mixed {
+    Hop hop;
+    Part part;
+    ptrdiff_t from;  // first cell of its source, -1 where some are clamped
+  };
+  // A macroblock that may have many.
+  struct Many {
+    int column;  // of cells
+    uint64_t first;
+    bool differ;
+  };
+
+  ptrdiff_t at(int y, int x) const { return static_cast<ptrdiff_t>(y) * width_ + x; }
+  ptrdiff_t source_row(const Hop& hop, int y) const {
+    return at(clamp_to(y_ + y + hop.dy, height_), 0);
+  }
+
+  // The first source cell of a part none of whose cells are clamped, else -1.
+  HWY_INLINE ptrdiff_t first_inside(const Hop& hop, const Part& p) const {
+    const int x = p.left + hop.dx;
+    const int y = y_ + p.top + hop.dy;
+    const bool inside =
+        x >= 0 && p.right + hop.dx <= width_ && y >= 0 && y_ + p.bottom + hop.dy <= height_;
+    return inside ? at(y, x) : -1;
+  }
+
+  // What the source's macroblocks under a part share.
+  HWY_INLINE uint64_t shared_at(const Hop& hop, const Part& p) const {
+    const uint64_t* shared = hop.from->shared;
+    if (shared == nullptr) return kManyEnds;
+    const int left = clamp_to(p.left + hop.dx, width_) >> 4;
+    const int right = clamp_to(p.right - 1 + hop.dx, width_) >> 4;
+    const int top = clamp_to(y_ + p.top + hop.dy, height_) >> 4;
+    const int bottom = clamp_to(y_ + p.bottom - 1 + hop.dy, height_) >> 4;
+    const uint64_t* upper = shared + static_cast<ptrdiff_t>(top) * (width_ / 16);
+    const uint64_t* lower = shared + static_cast<ptrdiff_t>(bottom) * (width_ / 16);
+    const uint64_t first = upper[left];
+    uint64_t differ = 0;  // parts are at most 16 samples high: two rows of macroblocks
+    for (int x = left; x <= right; ++x) differ |= (upper[x] ^ first) | (lower[x] ^ first);
+    return differ == 0 ? first : kManyEnds;
+  }
+
+  HWY_INLINE void mixed_ends(const Hop& hop, const Part& p, uint64_t shared) {
+    if (shared != kManyEnds) {
+      fill_ends(p, shared);
+      return;
+    }
+    mixed_.push_back({hop, p, first_inside(hop, p)});
+    if (mixed_.back().from >= 0) fetch_ends(mixed_.back());
+    note(p, kManyEnds);
+  }
+
+  HWY_INLINE void note(const Part& p, uint64_t shared) {
+    for (int mb = p.left >> 4; mb <= (p.right - 1) >> 4; ++mb) {
+      uint64_t& all = shared_[mb];
+      all = all == kUnset || all == shared ? shared : kManyEnds;
+    }
+  }
+
+  // Whether whole vectors may be written from column `left` on: what follows is written later, or
+  // is padding.
+  HWY_INLINE bool may_write_over(int left, int n) const {
+    return left + static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), 16)) <= stride_;
+  }
+
+  HWY_INLINE void fill_ends(const Part& p, uint64_t shared) {
+    const auto end = static_cast<int32_t>(static_cast<uint32_t>(shared));
+    const auto mask = static_cast<uint8_t>(shared >> 32);
+    const auto n = static_cast<size_t>(p.right - p.left);
+    for (int b = p.top / 4; b < p.bottom / 4; ++b) {
+      const ptrdiff_t first = static_cast<ptrdiff_t>(b) * (width_ + kPad) + p.left;
+      fill_cells<true>(end, n, end_ + first);
+      fill_cells<true>(mask, n, mask_ + first);
+    }
+    note(p, shared);
+  }
+
+  HWY_NOINLINE void constant(const Part& p, int x, int y, uint64_t shared) {
+    fill_rows(p, x, x_to_);
+    fill_rows(p, y, y_to_);
+    fill_ends(p, shared);
+  }
+  HWY_INLINE void fill_rows(const Part& p, int value, int16_t* to) {
+    const auto n = static_cast<size_t>(p.right - p.left);
+    const bool over = may_write_over(p.left, p.right - p.left);
+    to += static_cast<ptrdiff_t>(p.top) * stride_ + p.left;
+    for (int y = p.top; y < p.bottom; ++y, to += stride_) {
+      if (over) {
+        fill_cells<true>(static_cast<int16_t>(value), n, to);
+      } else {
+        fill_cells<false>(static_cast<int16_t>(value), n, to);
+      }
+    }
+  }
+
+  // Displacements one hop further; no sum saturates.
+  template <bool kVoid>
+  HWY_NOINLINE void move(const Hop& hop, const Part& p) {
+    const ptrdiff_t first = first_inside(hop, p);
+    if (!kVoid && p.right - p.left <= 16 && first >= 0 && may_write_over(p.left, 16) &&
+        first + at(p.bottom - p.top - 1, 16) <= cells_) {
+      move_narrow(hop, p, first);
+      return;
+    }
+    const int inner = std::clamp(-hop.dx, p.left, p.right);
+    const int outer = std::clamp(width_ - hop.dx, inner, p.right);
+    if (inner > p.left) cell_by_cell(hop, {p.left, inner, p.top, p.bottom});
+    if (outer > inner) {
+      const auto n = static_cast<size_t>(outer - inner);
+      const auto whole = static_cast<ptrdiff_t>(hwy::RoundUpTo(n, 16));
+      const bool over = may_write_over(inner, outer - inner) &&
+                        source_row(hop, p.bottom - 1) + inner + hop.dx + whole <= cells_;
+      ptrdiff_t to = static_cast<ptrdiff_t>(p.top) * stride_ + inner;
+      for (int y = p.top; y < p.bottom; ++y, to += stride_) {
+        const ptrdiff_t from = source_row(hop, y) + inner + hop.dx;
+        fetch_below(hop, from, n);
+        if (HWY_LIKELY(over)) {
+          move_row<kVoid, true>(hop, from, n, to);
+        } else {
+          move_row<kVoid, false>(hop, from, n, to);
+        }
+      }
+    }
+    if (p.right > outer) cell_by_cell(hop, {outer, p.right, p.top, p.bottom});
+  }
+  // The same vector probably leads on from the row of macroblocks below.
+  HWY_INLINE void fetch_below(const Hop& hop, ptrdiff_t from, size_t n) const {
+    const ptrdiff_t below = from + at(16, 0);
+    for (size_t i = 0; i < n; i += 32) {
+      hwy::Prefetch(hop.from->x + below + i);
+      hwy::Prefetch(hop.from->y + below + i);
+    }
+  }
+
+  // Up to 16 cells wide, none of them clamped or void.
+  HWY_INLINE void move_narrow(const Hop& hop, const Part& p, ptrdiff_t first) {
+    const hn::CappedTag<int16_t, 16> d;
+    const auto vx = hn::Set(d, static_cast<int16_t>(hop.x));
+    const auto vy = hn::Set(d, static_cast<int16_t>(hop.y));
+    const int16_t* x = hop.from->x + first;
+    const int16_t* y = hop.from->y + first;
+    ptrdiff_t to = static_cast<ptrdiff_t>(p.top) * stride_ + p.left;
+    for (int rows = p.bottom - p.top; rows > 0; --rows, to += stride_, x += width_, y += width_) {
+      hwy::Prefetch(x + at(16, 0));
+      hwy::Prefetch(y + at(16, 0));
+      for (size_t i = 0; i < 16; i += hn::Lanes(d)) {
+        hn::StoreU(hn::Sub(hn::LoadU(d, x + i), vx), d, x_to_ + to + i);
+        hn::StoreU(hn::Sub(hn::LoadU(d, y + i), vy), d, y_to_ + to + i);
+      }
+    }
+  }
+  template <bool kVoid, bool kOver>
+  HWY_INLINE void move_row(const Hop& hop, ptrdiff_t from, size_t n, ptrdiff_t to) {
+    const uint8_t* mask = hop.from->mask + from;
+    displacement_cells<kVoid, false, kOver>(hop.from->x + from, mask, hop.x, n, x_to_ + to,
+                                            clipped_);
+    displacement_cells<kVoid, false, kOver>(hop.from->y + from, mask, hop.y, n, y_to_ + to,
+                                            clipped_);
+  }
+
+  // Clamped, possibly void or saturating cells.
+  HWY_NOINLINE void cell_by_cell(const Hop& hop, const Part& p) {
+    for (int y = p.top; y < p.bottom; ++y) {
+      const ptrdiff_t row = source_row(hop, y);
+      const ptrdiff_t to = static_cast<ptrdiff_t>(y) * stride_;
+      for (int x = p.left; x < p.right; ++x) {
+        const ptrdiff_t from = row + clamp_to(x + hop.dx, width_);
+        const bool dead = is_void(hop.from->mask[from]);
+        const OneLane lane;
+        x_to_[to + x] = static_cast<int16_t>(
+            next_displacement(lane, int{hop.from->x[from]}, hop.x, dead, clipped_));
+        y_to_[to + x] = static_cast<int16_t>(
+            next_displacement(lane, int{hop.from->y[from]}, hop.y, dead, clipped_));
+      }
+    }
+  }
+
+  // Asks for what copy_ends() will read when the row of macroblocks is complete.
+  HWY_INLINE void fetch_ends(const Mixed& mixed) const {
+    const int32_t* end = mixed.hop.from->end + mixed.from;
+    const uint8_t* mask = mixed.hop.from->mask + mixed.from;
+    for (int y = mixed.part.top; y < mixed.part.bottom; ++y, end += width_, mask += width_) {
+      hwy::Prefetch(end);
+      hwy::Prefetch(end + 15);
+      hwy::Prefetch(mask);
+    }
+  }
+
+  // Ends of row y of a part whose source has many.
+  HWY_INLINE void copy_ends(const Mixed& mixed, int y, int32_t* end, uint8_t* mask) const {
+    const auto& [hop, p, inside] = mixed;
+    end += p.left;
+    mask += p.left;
+    if (inside < 0) {
+      copy_clamped_ends(hop, p, y, end, mask);
+      return;
+    }
+    const ptrdiff_t from = inside + at(y - p.top, 0);
+    const auto n = static_cast<size_t>(p.right - p.left);
+    if (n == 16) {
+      copy_cells<true>(hop.from->end + from, 16, end);
+      copy_cells<true>(hop.from->mask + from, 16, mask);
+    } else {
+      copy_cells<false>(hop.from->end + from, n, end);
+      copy_cells<false>(hop.from->mask + from, n, mask);
+    }
+  }
+  HWY_NOINLINE void copy_clamped_ends(const Hop& hop, const Part& p, int y, int32_t* end,
+                                      uint8_t* mask) const {
+    const ptrdiff_t row = source_row(hop, y);
+    for (int x = p.left; x < p.right; ++x) {
+      const ptrdiff_t from = row + clamp_to(x + hop.dx, width_);
+      *end++ = hop.from->end[from];
+      *mask++ = hop.from->mask[from];
+    }
+  }
+
+  // Whether a row of a macroblock ended in `first` alone.
+  static HWY_INLINE bool is_all(const int32_t* end, const uint8_t* mask, uint64_t first) {
+    const hn::CappedTag<int32_t, 16> d32;
+    const hn::CappedTag<uint8_t, 16> d8;
+    const auto want = hn::Set(d32, static_cast<int32_t>(static_cast<uint32_t>(first)));
+    auto differ = hn::Zero(d32);
+    for (size_t i = 0; i < 16; i += hn::Lanes(d32)) {
+      differ = hn::Or(differ, hn::Xor(hn::LoadU(d32, end + i), want));
+    }
+    bool same = hn::AllTrue(d32, hn::Eq(differ, hn::Zero(d32)));
+    for (size_t i = 0; i < 16; i += hn::Lanes(d8)) {
+      const auto masks = hn::LoadU(d8, mask + i);
+      same &= hn::AllTrue(d8, hn::Eq(masks, hn::Set(d8, static_cast<uint8_t>(first >> 32))));
+    }
+    return same;
+  }
+
+  // The rows of cells that are complete now.
+  HWY_NOINLINE void finish_row() {
+    const auto n = static_cast<size_t>(width_);
+    many_.clear();
+    for (int x = 0; x < width_; x += 16) {
+      if (shared_[x / 16] == kManyEnds) many_.push_back({x, 0, false});
+    }
+    for (int y = 0; y < 16; ++y) {
+      const ptrdiff_t block_row = static_cast<ptrdiff_t>(y / 4) * (width_ + kPad);
+      int32_t* const end = end_ + block_row;
+      uint8_t* const mask = mask_ + block_row;
+      for (const Mixed& mixed : mixed_) {
+        if (y >= mixed.part.top && y < mixed.part.bottom) copy_ends(mixed, y, end, mask);
+      }
+      for (Many& many : many_) {
+        if (y == 0) many.first = shared_end(end[many.column], mask[many.column]);
+        if (!many.differ) {
+          many.differ = !is_all(end + many.column, mask + many.column, many.first);
+        }
+      }
+      const ptrdiff_t to = at(y_ + y, 0);
+      send(end, n, out_.end + to);
+      send(mask, n, out_.mask + to);
+      if (!staged_) continue;
+      send(x_to_ + y * stride_, n, out_.x + to);
+      send(y_to_ + y * stride_, n, out_.y + to);
+    }
+    if (out_.shared == nullptr) return;
+    for (const Many& many : many_) {
+      if (!many.differ) shared_[many.column / 16] = many.first;
+    }
+    std::copy_n(shared_, width_ / 16,
+                out_.shared + static_cast<ptrdiff_t>(y_ / 16) * (width_ / 16));
+  }
+
+  // A row past the caches, in the widest stores that it is aligned to.
+  template <typename T>
+  HWY_INLINE void send(const T* from, size_t n, T* to) const {
+    const size_t bytes = n * sizeof(T);
+    const auto* in = reinterpret_cast<const uint8_t*>(from);
+    auto* out = reinterpret_cast<uint8_t*>(to);
+    const uintptr_t odd = reinterpret_cast<uintptr_t>(to) | bytes;
+    if (odd % 64 == 0) {
+      stream<64>(in, bytes, out);
+    } else if (odd % 32 == 0) {
+      stream<32>(in, bytes, out);
+    } else if (odd % 16 == 0) {
+      stream<16>(in, bytes, out);
+    } else {
+      std::memcpy(out, in, bytes);
+    }
+  }
+  template <size_t kBytes>
+  static HWY_INLINE void stream(const uint8_t* from, size_t bytes, uint8_t* to) {
+    const hn::CappedTag<uint8_t, kBytes> d;
+    for (size_t i = 0; i < bytes; i += hn::Lanes(d)) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+  }
+
+  const TraceJob& job_;
+  const Map out_;
+  const int width_, height_;
+  const ptrdiff_t cells_;
+  const bool
+      staged_;        // displacements are put together elsewhere too, and leave by streaming stores
+  const int stride_;  // of x_to_ and y_to_
+  std::unique_ptr<uint64_t[]> memory_;  // of these:
+  uint64_t* shared_;                    // of this row of macroblocks
+  int32_t* end_;                        // a row of cells per row of blocks
+  int16_t* xy_;                         // 16 rows of x, then of y
+  uint8_t* mask_;
+  std::vector<Mixed> mixed_;
+  std::vector<Many> many_;
+  int y_ = 0;  // first sample row of this row of macroblocks
+  int16_t* x_to_ = nullptr;
+  int16_t* y_to_ = nullptr;
+  int64_t clipped_ = 0;
+};
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace cvdecode::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target guard
