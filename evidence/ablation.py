@@ -126,8 +126,9 @@ def report(book: record.Book) -> str:
         f"{book.seeds}. I: luma of the I picture at 56x56; MV: exact displacement to it on the "
         "4x4 grid; R: coded luma residual accumulated along it at 56x56. A clip's score is the "
         "mean over its three GOPs, one drawn P or B picture each. I+MV+R adds the scores of the "
-        "three single nets; concat has as many weights as TP; the flow that ATTP's teacher saw is "
-        "the generator's own (an oracle).",
+        "three single nets; concat has as many weights as TP; TP-frozen trains TP's head on the "
+        "backbones of the three single nets and keeps those, so that what it is made of has had "
+        "twice the epochs; the flow that ATTP's teacher saw is the generator's own (an oracle).",
     ]
     if s["train"] < FULL["train"]:
         text.append(

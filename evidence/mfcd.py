@@ -31,14 +31,14 @@ from evidence.tensors import GOP, Array, halved
 from evidence.training import right
 
 FULL = {"train": 480, "test": 240, "first_epochs": 6, "epochs": 2, "seeds": [0, 1, 2]}
-QUICK = {"train": 12, "test": 12, "first_epochs": 1, "epochs": 1, "seeds": [0]}
+QUICK = {"train": 24, "test": 12, "first_epochs": 1, "epochs": 1, "seeds": [0]}
 ROWS = ("RGB teacher", "I+Rhat+KD", "I+Rhat", "I+Rbar", "Rbar only")
 INPUTS: dict[str, Any] = {
     "I+Rhat+KD": "augmented", "I+Rhat": "augmented", "I+Rbar": "residual",
     "Rbar only": "residual_only",
 }  # fmt: skip
 MOTIONS, APPEARANCES = 4, 3
-BATCH = 12
+BATCH = 16
 LR = 3e-3
 
 

@@ -376,7 +376,7 @@ def test_mfcd_in_short(tmp_path: Path) -> None:
     assert "not run" not in mfcd.report(book)
 
     clips = mfcd.make("train", mfcd.QUICK["train"], 0)
-    assert np.bincount(clips.label).tolist() == [1] * 12
+    assert np.bincount(clips.label).tolist() == [2] * 12
     # A difference along the motion is smaller than the pictures' own: the vectors fit.
     still = clips.frames[:, 1:].astype(int) - clips.frames[:, :1]
     assert abs(clips.residual).mean() < 0.8 * abs(still).mean()
@@ -392,8 +392,9 @@ def test_mfcd_in_short(tmp_path: Path) -> None:
     np.testing.assert_allclose(scaled["I+Rbar"][11], last, **near)
     np.testing.assert_allclose(scaled["Rbar only"][0], clips.residual[3, 0], **near)
     # Every row draws the same clips.
-    drawn = list(mfcd.batches(clips, 0, 1))
-    assert sorted(np.concatenate(drawn)) == list(range(12))
+    drawn = [np.concatenate(list(mfcd.batches(clips, 0, epochs))) for epochs in (1, 2)]
+    assert len(set(drawn[0])) == mfcd.BATCH
+    assert drawn[0].tolist() == drawn[1][: mfcd.BATCH].tolist() != drawn[1][mfcd.BATCH :].tolist()
 
 
 def test_motion_error_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
