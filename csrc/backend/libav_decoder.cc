@@ -1,7 +1,13 @@
 #include "backend/libav_decoder.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
+
+extern "C" {
+#include <libavutil/imgutils.h>
+#include <libavutil/pixdesc.h>
+}
 
 #include "av/error.h"
 #include "base/error.h"
@@ -36,6 +42,77 @@ void copy_parameters(const StreamInfo& info, AVCodecContext* ctx) {
   }
 }
 
+// Planes side by side, each as wide, as high and as aligned as libavcodec would make it.
+struct Layout {
+  int linesizes[4] = {};
+  size_t offsets[4] = {};
+  size_t size = 0;
+};
+
+constexpr size_t kPlaneAlignment = 64;  // of every SIMD load
+
+bool lay_out(AVCodecContext* context, const AVFrame& frame, Layout* layout) {
+  const auto format = static_cast<AVPixelFormat>(frame.format);
+  const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
+  constexpr uint64_t kNoPlanes = AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_PAL;
+  if (descriptor == nullptr || (descriptor->flags & kNoPlanes) != 0) return false;
+  int width = frame.width;
+  int height = frame.height;
+  int alignment[AV_NUM_DATA_POINTERS];
+  avcodec_align_dimensions2(context, &width, &height, alignment);
+  // Chroma is as aligned as luma once the width is a multiple of this.
+  width = FFALIGN(width, static_cast<int>(kPlaneAlignment) << descriptor->log2_chroma_w);
+  if (av_image_fill_linesizes(layout->linesizes, format, width) < 0) return false;
+  ptrdiff_t linesizes[4];
+  std::copy(std::begin(layout->linesizes), std::end(layout->linesizes), linesizes);
+  size_t sizes[4];
+  if (av_image_fill_plane_sizes(sizes, format, height, linesizes) < 0) return false;
+  for (size_t p = 0; p < 4; ++p) {
+    layout->offsets[p] = layout->size;
+    // SIMD code may read a little past the end.
+    if (sizes[p] != 0) layout->size += FFALIGN(sizes[p] + kPlaneAlignment, kPlaneAlignment);
+  }
+  layout->size += kPlaneAlignment;
+  return true;
+}
+
+void release_memory(void* memory, uint8_t* data) {
+  (void)data;
+  auto* reference = static_cast<AVBufferRef*>(memory);
+  av_buffer_unref(&reference);
+}
+
+// AVCodecContext::get_buffer2 where nobody looks at the samples: all pictures lie in the same
+// memory. No entropy decoder looks at samples, and with one picture instead of a dozen the
+// processor's cache serves most of the motion compensation that nobody wants.
+// opaque: AVBufferRef*, the memory used last.
+int share_memory(AVCodecContext* context, AVFrame* frame, int flags) {
+  Layout layout;
+  if (!lay_out(context, *frame, &layout)) {
+    return avcodec_default_get_buffer2(context, frame, flags);
+  }
+  auto& memory = *static_cast<av::BufferRefPtr*>(context->opaque);
+  if (memory == nullptr || static_cast<size_t>(memory->size) < layout.size) {
+    memory.reset(av_buffer_allocz(static_cast<decltype(memory->size)>(layout.size)));
+    if (memory == nullptr) return AVERROR(ENOMEM);
+  }
+  // An AVBuffer of its own for each picture: libavcodec tells pictures apart by it.
+  av::BufferRefPtr hold(av_buffer_ref(memory.get()));
+  if (hold == nullptr) return AVERROR(ENOMEM);
+  frame->buf[0] = av_buffer_create(memory->data, memory->size, release_memory, hold.get(), 0);
+  if (frame->buf[0] == nullptr) return AVERROR(ENOMEM);
+  hold.release();
+  auto* start = reinterpret_cast<uint8_t*>(
+      FFALIGN(reinterpret_cast<uintptr_t>(memory->data), kPlaneAlignment));
+  for (size_t p = 0; p < 4; ++p) {
+    if (layout.linesizes[p] == 0) continue;
+    frame->data[p] = start + layout.offsets[p];
+    frame->linesize[p] = layout.linesizes[p];
+  }
+  frame->extended_data = frame->data;
+  return 0;
+}
+
 }  // namespace
 
 LibavDecoder::LibavDecoder(const StreamInfo& info, const DecoderOptions& options)
@@ -66,6 +143,11 @@ LibavDecoder::LibavDecoder(const StreamInfo& info, const DecoderOptions& options
     // off, and with it the only sign that a frame is damaged.
     ctx->skip_loop_filter = AVDISCARD_ALL;
     ctx->skip_idct = AVDISCARD_ALL;
+    ctx->opaque = &memory_;
+    ctx->get_buffer2 = share_memory;
+    // What libavcodec makes up for damaged pictures is nobody's (their rows are lost); comparing
+    // samples that are not theirs would be in vain.
+    ctx->error_concealment = FF_EC_FAVOR_INTER;
   }
 
   const int code = avcodec_open2(ctx, codec, nullptr);

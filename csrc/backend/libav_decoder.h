@@ -25,6 +25,8 @@ class LibavDecoder {
  public:
   // Throws kUnsupported when there is no decoder or it does not accept the stream's parameters.
   LibavDecoder(const StreamInfo& info, const DecoderOptions& options);
+  LibavDecoder(const LibavDecoder&) = delete;  // the context points to memory_
+  LibavDecoder& operator=(const LibavDecoder&) = delete;
 
   // `tag` comes back as AVFrame::pts. Returns what is wrong with the packet, "" = nothing.
   // Every frame must have been received before.
@@ -38,6 +40,7 @@ class LibavDecoder {
   void flush();
 
  private:
+  av::BufferRefPtr memory_;  // of every picture, where samples do not matter
   av::CodecContextPtr context_;
   av::PacketPtr packet_;
   av::FramePtr frame_;

@@ -22,50 +22,84 @@ std::span<const AVMotionVector> vectors_of(const AVFrame& frame) {
 
 // motion / scale luma samples, as quarter samples. Every exporting codec has scale 2 or 4, so the
 // result is exact; other scales would be rounded towards zero.
-int16_t quarter(int32_t motion, int scale) {
-  const int32_t q = scale == 4 ? motion : scale == 2 ? motion * 2 : motion * 4 / scale;
-  return static_cast<int16_t>(std::clamp(q, -32768, 32767));
+[[gnu::always_inline]] inline int16_t quarter(int32_t motion, int scale) {
+  int32_t q = motion;
+  if (scale != 4) [[unlikely]]
+    q = scale == 2 ? motion * 2 : motion * 4 / scale;
+  if (q != static_cast<int16_t>(q)) [[unlikely]]
+    q = std::clamp(q, -32768, 32767);
+  return static_cast<int16_t>(q);
 }
 
-// Cells of a 4x4 grid that one block covers, clipped to the grid.
+// Cells of a 4x4 grid that one block covers.
 struct Cells {
   int x0, y0, x1, y1;
 };
 
-// Macroblocks and their halves are 4 or 2 cells wide: one store for each of their rows.
-template <typename T>
-[[gnu::always_inline]] inline void fill_block(T* plane, int stride, const Cells& c, T value) {
-  T* p = plane + static_cast<ptrdiff_t>(c.y0) * stride + c.x0;
-  const T row[4] = {value, value, value, value};
-  const int width = c.x1 - c.x0;
-  if (width == 4) {
-    for (int y = c.y0; y < c.y1; ++y, p += stride) std::memcpy(p, row, 4 * sizeof(T));
-  } else if (width == 2) {
-    for (int y = c.y0; y < c.y1; ++y, p += stride) std::memcpy(p, row, 2 * sizeof(T));
-  } else {
-    for (int y = c.y0; y < c.y1; ++y, p += stride) std::fill_n(p, width, value);
-  }
-}
-
 // dst is the centre of the block. Blocks of macroblocks that stick out of the grid (libavcodec
 // rounds interlaced heights up to 32) are clipped to it; the result may be empty.
-[[gnu::always_inline]] inline Cells cells_of(const AVMotionVector& v, int w4, int h4) {
-  const int left = v.dst_x - (v.w >> 1);
-  const int top = v.dst_y - (v.h >> 1);
-  return {std::clamp(left >> 2, 0, w4), std::clamp(top >> 2, 0, h4),
-          std::clamp((left + v.w) >> 2, 0, w4), std::clamp((top + v.h) >> 2, 0, h4)};
+Cells cells_of(const AVMotionVector& v, int w4, int h4) {
+  const int x = (v.dst_x - (v.w >> 1)) >> 2;
+  const int y = (v.dst_y - (v.h >> 1)) >> 2;
+  return {std::clamp(x, 0, w4), std::clamp(y, 0, h4), std::clamp(x + (v.w >> 2), 0, w4),
+          std::clamp(y + (v.h >> 2), 0, h4)};
 }
 
-// Which lists have a vector for every cell: their planes need not be cleared before. libavcodec
-// exports macroblock by macroblock, so the blocks of one list never overlap.
-std::array<bool, 2> covered_lists(std::span<const AVMotionVector> vectors, int w4, int h4) {
-  std::array<int64_t, 2> cells{};
-  for (const AVMotionVector& v : vectors) {
-    const Cells c = cells_of(v, w4, h4);
-    cells[v.source > 0 ? 1 : 0] += static_cast<int64_t>(c.x1 - c.x0) * (c.y1 - c.y0);
+template <typename T>
+void fill_block(T* plane, int stride, const Cells& c, T value) {
+  T* p = plane + static_cast<ptrdiff_t>(c.y0) * stride + c.x0;
+  for (int y = c.y0; y < c.y1; ++y, p += stride) std::fill_n(p, c.x1 - c.x0, value);
+}
+
+// A whole block at p: `width` is 2 or 4 cells, one store for each row.
+[[gnu::always_inline]] inline void store_block(int16_t* p, ptrdiff_t stride, int width, int height,
+                                               int16_t value) {
+  const uint64_t row = uint64_t{0x0001000100010001} * static_cast<uint16_t>(value);
+  if (width == 4) {
+    for (int y = 0; y < height; ++y, p += stride) std::memcpy(p, &row, 8);
+  } else {
+    for (int y = 0; y < height; ++y, p += stride) std::memcpy(p, &row, 4);
   }
-  const int64_t all = static_cast<int64_t>(w4) * h4;
-  return {cells[0] == all, cells[1] == all};
+}
+
+// The mv plane: list 0 x, y, list 1 x, y. It may hold an earlier batch, so it is cleared, a row of
+// macroblocks at a time, just before that row is written to: libavcodec exports in raster order,
+// and the row is in the cache then.
+void fill_vectors(std::span<const AVMotionVector> vectors, int w4, int h4, int16_t* mv) {
+  const ptrdiff_t stride = w4;
+  const ptrdiff_t cells = stride * h4;
+  int cleared = 0;
+  const auto clear_to = [&](int end) {
+    for (int plane = 0; plane < 4; ++plane) {
+      std::fill_n(mv + plane * cells + cleared * stride, (end - cleared) * stride, int16_t{0});
+    }
+    cleared = end;
+  };
+  for (const AVMotionVector& v : vectors) {
+    const int x = (v.dst_x - (v.w >> 1)) >> 2;
+    const int y = (v.dst_y - (v.h >> 1)) >> 2;
+    const int width = v.w >> 2;
+    const int height = v.h >> 2;
+    if (y + height > cleared) clear_to(std::min((y + height + 3) & ~3, h4));
+    int16_t* list = mv + (v.source > 0 ? 2 * cells : 0);
+    const int16_t mv_x = quarter(v.motion_x, v.motion_scale);
+    const int16_t mv_y = quarter(v.motion_y, v.motion_scale);
+    const bool inside = x >= 0 && y >= 0 && x + width <= w4 && y + height <= h4;
+    if (inside && width == 4 && height == 4) {  // most are whole macroblocks
+      int16_t* p = list + y * stride + x;
+      store_block(p, stride, 4, 4, mv_x);
+      store_block(p + cells, stride, 4, 4, mv_y);
+    } else if (inside && (width == 4 || width == 2)) {
+      int16_t* p = list + y * stride + x;
+      store_block(p, stride, width, height, mv_x);
+      store_block(p + cells, stride, width, height, mv_y);
+    } else {
+      const Cells c = cells_of(v, w4, h4);
+      fill_block(list, w4, c, mv_x);
+      fill_block(list + cells, w4, c, mv_y);
+    }
+  }
+  clear_to(h4);
 }
 
 MbType type_of(const AVMotionVector& v, CodecFamily family) {
@@ -155,33 +189,27 @@ void fill_motion(const AVFrame& frame, CodecFamily family, const References& ref
   // libavcodec does not keep the vectors of MPEG-4 B-VOPs; what it exports for them is zero.
   const bool unknown = family == CodecFamily::kMpeg4 && frame.pict_type == AV_PICTURE_TYPE_B;
   const std::span<const AVMotionVector> vectors = vectors_of(frame);
-
-  // Rows may hold an earlier batch. Where vectors leave no gap, nothing needs clearing.
-  const std::array<bool, 2> covered = covered_lists(vectors, w4, h4);
-  for (size_t list = 0; list < 2; ++list) {
-    if (mv != nullptr && (unknown || !covered[list])) {
-      std::fill_n(mv + list * 2 * cells, 2 * cells, int16_t{0});
+  if (mv != nullptr) {
+    if (unknown) {
+      std::fill_n(mv, 4 * cells, int16_t{0});
+    } else {
+      fill_vectors(vectors, w4, h4, mv);
     }
-    if (covered[list]) continue;
-    if (ref != nullptr) std::fill_n(ref + list * cells, cells, kRefUnused);
-    if (ref_picture != nullptr) std::fill_n(ref_picture + list * cells, cells, kRefPictureUnused);
   }
+
+  if (ref == nullptr && ref_picture == nullptr && mb_type == nullptr) return;
+  if (ref != nullptr) std::fill_n(ref, 2 * cells, kRefUnused);
+  if (ref_picture != nullptr) std::fill_n(ref_picture, 2 * cells, kRefPictureUnused);
   if (mb_type != nullptr) {
     std::memset(mb_type, static_cast<int>(MbType::kIntraUnknown),
                 plane_row_bytes(g, Plane::kMbType));
   }
-
   for (const AVMotionVector& v : vectors) {
     const Cells c = cells_of(v, w4, h4);
     if (c.x0 >= c.x1 || c.y0 >= c.y1) continue;
     const size_t list = v.source > 0 ? 1 : 0;
     // Field prediction is the only thing that MPEG exports as 16x8.
     const bool field = family != CodecFamily::kH264 && v.w != v.h;
-    if (mv != nullptr && !unknown) {
-      int16_t* plane = mv + list * 2 * cells;
-      fill_block(plane, w4, c, quarter(v.motion_x, v.motion_scale));
-      fill_block(plane + cells, w4, c, quarter(v.motion_y, v.motion_scale));
-    }
     if (ref != nullptr) {
       fill_block(ref + list * cells, w4, c, field ? kRefUntrusted : references.distance[list]);
     }

@@ -296,7 +296,7 @@ void Demuxer::fetch(int64_t offset, std::span<uint8_t> out, bool sequential) {
                                             ahead_position_ + static_cast<int64_t>(ahead_size_);
   };
   if (sequential && out.size() < kReadAhead / 2 && source_->memory().empty() && !in_ahead()) {
-    ahead_.resize(kReadAhead);
+    ahead_.resize(std::min(kReadAhead, static_cast<size_t>(source_->size())));
     ahead_position_ = offset;
     ahead_size_ = source_->read_at(offset, ahead_);
   }

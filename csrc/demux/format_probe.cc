@@ -78,16 +78,14 @@ av::InputFormatConst* probe_format(ByteSource& source) {
   // Growing pieces, as libavformat does: most formats show themselves in the first 2 KiB.
   for (size_t want = 2048;; want *= 2) {
     want = std::min(want, most);
-    head.resize(want);
+    head.resize(want + AVPROBE_PADDING_SIZE);  // zero behind what is read
     have += source.read_at(static_cast<int64_t>(have), std::span(head).subspan(have, want - have));
     if (is_iso_media(std::span(head).first(have))) {
       if (auto* format = av_find_input_format("mov"); format != nullptr) return format;
     }
-    std::vector<uint8_t> padded(head.begin(), head.begin() + static_cast<ptrdiff_t>(have));
-    padded.resize(have + AVPROBE_PADDING_SIZE, 0);
     AVProbeData data{};
     data.filename = "";
-    data.buf = padded.data();
+    data.buf = head.data();
     data.buf_size = static_cast<int>(have);
     // Low scores come from formats with hardly any structure (mp3 finds itself in most bytes).
     constexpr int kSure = AVPROBE_SCORE_EXTENSION;

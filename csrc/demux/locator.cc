@@ -28,7 +28,7 @@ std::span<const uint8_t> Locator::window(int64_t position, size_t count) {
   }
   if (position < buffer_position_ || position + static_cast<int64_t>(count) >
                                          buffer_position_ + static_cast<int64_t>(buffer_size_)) {
-    buffer_.resize(kWindow);
+    buffer_.resize(std::min(kWindow, static_cast<size_t>(source_->size())));
     buffer_position_ = position;
     buffer_size_ = source_->read_at(position, buffer_);
     count = std::min(count, buffer_size_);
