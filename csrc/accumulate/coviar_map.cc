@@ -1,9 +1,20 @@
 #include "accumulate/coviar_map.h"
 
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 #include <utility>
 
 namespace cvdecode {
+
+namespace {
+
+void subtract(const uint8_t* __restrict a, const uint8_t* __restrict b, int32_t* __restrict out,
+              size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = a[i] - b[i];
+}
+
+}  // namespace
 
 CoviarMap::CoviarMap(const Geometry& geometry)
     : geometry_(geometry), width_(geometry.width()), height_(geometry.height()) {}
@@ -12,10 +23,7 @@ void CoviarMap::start() {
   trace_.resize(at(0, height_));
   next_.resize(trace_.size());
   for (int y = 0; y < height_; ++y) {
-    uint32_t* row = &trace_[at(0, y)];
-    for (int x = 0; x < width_; ++x) {
-      row[x] = static_cast<uint32_t>(x) | static_cast<uint32_t>(y) << 16;
-    }
+    std::iota(&trace_[at(0, y)], &trace_[at(0, y)] + width_, static_cast<uint32_t>(y) << 16);
   }
 }
 
@@ -42,13 +50,21 @@ void CoviarMap::step_run(int x0, int x1, int y0, int y1, int dx, int dy) {
 void CoviarMap::step(const int16_t* mv) {
   const int w4 = geometry_.w4();
   const int left = geometry_.crop_left;
-  const size_t cells = static_cast<size_t>(w4) * static_cast<size_t>(geometry_.h4());
-  for (int by = geometry_.crop_top / 4; by < geometry_.h4(); ++by) {
-    const int y0 = std::max(0, 4 * by - geometry_.crop_top);
-    const int y1 = std::min(height_, 4 * by + 4 - geometry_.crop_top);
-    if (y0 >= y1) break;
-    const int16_t* mx = mv + static_cast<size_t>(by) * static_cast<size_t>(w4);
+  const auto columns = static_cast<size_t>(w4);
+  const size_t cells = columns * static_cast<size_t>(geometry_.h4());
+  int next = 0;
+  for (int by = geometry_.crop_top / 4; by < geometry_.h4(); by = next) {
+    const int16_t* mx = mv + static_cast<size_t>(by) * columns;
     const int16_t* my = mx + cells;
+    next = by + 1;  // rows of cells that move alike are worked on as one
+    const auto alike = [&](const int16_t* first) {
+      return std::memcmp(first, first + static_cast<size_t>(next - by) * columns,
+                         columns * sizeof(int16_t)) == 0;
+    };
+    while (next < geometry_.h4() && alike(mx) && alike(my)) ++next;
+    const int y0 = std::max(0, 4 * by - geometry_.crop_top);
+    const int y1 = std::min(height_, 4 * next - geometry_.crop_top);
+    if (y0 >= y1) break;
     for (int bx = left / 4; bx < w4;) {
       int end = bx + 1;  // blocks that move alike are copied as one
       while (end < w4 && mx[end] == mx[bx] && my[end] == my[bx]) ++end;
@@ -76,10 +92,16 @@ void CoviarMap::write_vectors(int32_t* out) const {
 void CoviarMap::write_difference(const uint8_t* here, const uint8_t* there, int32_t* out) const {
   for (int y = 0; y < height_; ++y) {
     const uint32_t* from = row(y);
-    for (int x = 0; x < width_; ++x, here += 3, out += 3) {
+    for (int x = 0; x < width_;) {
+      int end = x + 1;  // neighbours that came from neighbours are subtracted as one
+      while (end < width_ && from[end] == from[end - 1] + 1) ++end;
       const size_t source =
           3 * at(static_cast<int>(from[x] & 0xffff), static_cast<int>(from[x] >> 16));
-      for (size_t c = 0; c < 3; ++c) out[c] = here[c] - there[source + c];
+      const size_t count = 3 * static_cast<size_t>(end - x);
+      subtract(here, there + source, out, count);
+      here += count;
+      out += count;
+      x = end;
     }
   }
 }

@@ -25,6 +25,19 @@ const Geometry& CoviarLoader::geometry_of(int32_t number) const {
   return reader_.index().segments[static_cast<size_t>(picture_of(number).segment)].geometry;
 }
 
+// Their memory is used again: fresh pages are dear.
+template <typename Unwanted>
+void CoviarLoader::drop_pixels(const Unwanted& unwanted) {
+  for (auto it = pixels_.begin(); it != pixels_.end();) {
+    if (unwanted(it->first)) {
+      spare_.push_back(std::move(it->second));
+      it = pixels_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
 // Finds the GOP of a picture; what is kept of another one goes.
 void CoviarLoader::enter(int32_t picture) {
   if (!motion_) {
@@ -45,8 +58,13 @@ void CoviarLoader::enter(int32_t picture) {
   first_ = at_ = -1;
   vectors_.clear();
   kept_ = 0;
-  pixels_.clear();
-  map_ = single_ = CoviarMap(geometry_of(first));
+  drop_pixels([](int32_t) { return true; });
+  const Geometry& g = geometry_of(first);
+  if (!(g == shape_)) {
+    map_ = single_ = CoviarMap(g);
+    shape_ = g;
+    spare_.clear();
+  }
   first_ = first;
 }
 
@@ -70,11 +88,13 @@ void CoviarLoader::need_vectors(int32_t from, int32_t to) {
     missing.resize(static_cast<size_t>(to - from + 1));
     std::iota(missing.begin(), missing.end(), from);
   }
-  motion_->read(missing, mask_of(Plane::kMv), [&](int32_t n, const MotionView& view) {
+  const auto keep = [&](int32_t n, const MotionView& view) {
     std::vector<int16_t>& own = vectors_[n];
     if (!view.lost) own.assign(view.mv, view.mv + size);
     kept_ += own.size() * sizeof(int16_t);
-  });
+  };
+  // One at a time: their planes are copied while they are in the processor's cache.
+  for (const int32_t& n : missing) motion_->read({&n, 1}, mask_of(Plane::kMv), keep);
 }
 
 const std::vector<int16_t>& CoviarLoader::vectors_of(int32_t picture) {
@@ -134,16 +154,19 @@ void CoviarLoader::residual(int64_t frame, bool accumulate, int32_t* out) {
   const int32_t here = number_of(frame);
   const CoviarMap& map = map_of(here, accumulate);
   const int32_t there = accumulate || here == first_ ? first_ : here - 1;
-  std::erase_if(pixels_, [&](const auto& kept) {
-    return kept.first != first_ && kept.first != here && kept.first != there;
-  });
+  drop_pixels([&](int32_t n) { return n != first_ && n != here && n != there; });
   const size_t bytes = 3 * static_cast<size_t>(map.width()) * static_cast<size_t>(map.height());
   std::vector<int32_t> missing;
   std::vector<std::vector<uint8_t>> fresh;
   for (const int32_t n : {there, here}) {
     if (pixels_.contains(n) || (!missing.empty() && missing.back() == n)) continue;
     missing.push_back(n);
-    fresh.emplace_back(bytes);
+    if (spare_.empty()) {
+      fresh.emplace_back(bytes);
+    } else {
+      fresh.push_back(std::move(spare_.back()));
+      spare_.pop_back();
+    }
   }
   if (!missing.empty()) {
     std::vector<uint8_t*> rows;

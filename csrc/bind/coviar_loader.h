@@ -40,18 +40,22 @@ class CoviarLoader {
   size_t vector_count() const;
   void need_vectors(int32_t from, int32_t to);
   const std::vector<int16_t>& vectors_of(int32_t picture);
+  template <typename Unwanted>
+  void drop_pixels(const Unwanted& unwanted);
   void read_pixels(std::span<const int32_t> pictures, std::span<uint8_t* const> out);
 
   VideoReader& reader_;
   std::optional<ReaderMotion> motion_;  // made when vectors are asked for: there are no B pictures
   int32_t first_ = -1;                  // the intra picture of the GOP at hand
   int32_t at_ = -1;                     // map_ is that of this picture
+  Geometry shape_;                      // of the two maps
   CoviarMap map_{Geometry{}};
   CoviarMap single_{Geometry{}};
   // Per picture list 0 of the mv plane, empty where it was lost.
   std::map<int32_t, std::vector<int16_t>> vectors_;
   size_t kept_ = 0;
   std::map<int32_t, std::vector<uint8_t>> pixels_;  // of the first picture and the last asked for
+  std::vector<std::vector<uint8_t>> spare_;         // memory for more of them, of the same size
 };
 
 }  // namespace cvdecode::bind
