@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -186,3 +187,21 @@ def test_a_small_claim_is_read() -> None:
     with cvdecode.VideoReader(data, planes=("mb_type",), backend="native") as video:
         assert video.metadata.coded_size == (64, 64)
         assert len(video) == 1
+
+
+@pytest.mark.parametrize("backend", ["libav", "native"])
+def test_the_containers_mark_of_corruption_is_only_a_hint(backend: Any, encode: Encode) -> None:
+    """Two transport streams in a row: libavformat sees a gap in the counter and marks the last
+    packet of the first, which is whole. What is lost, the decoder or parser finds out."""
+    source = "testsrc2=size=96x64:rate=25"
+    once = encode("once.ts", "-c:v", "libx264", "-bf", "2", source=source, frames=16)
+    twice = once.with_name("twice.ts")
+    twice.write_bytes(2 * once.read_bytes())
+    with av.open(str(twice)) as container:
+        assert [p.is_corrupt for p in container.demux(video=0) if p.size].count(True) == 1
+    whole = cvdecode.read(once, planes=("mv", "qp"), backend=backend)
+    clip = cvdecode.read(twice, planes=("mv", "qp"), backend=backend)
+    assert not clip.lost.any()
+    for name in ("mv", "qp"):
+        plane = getattr(whole, name)
+        np.testing.assert_array_equal(getattr(clip, name), np.concatenate([plane, plane]))
