@@ -102,8 +102,8 @@ class PlainTracer {
       fill_ends(part, shared);
     } else {
       // Of joined macroblocks, some may know.
-      for (int left = part.left; left < part.right; left += 16) {
-        const Part one{left, std::min(left + 16, part.right), part.top, part.bottom};
+      for (int x = part.left; x < part.right; x += 16) {
+        const Part one{x, std::min(x + 16, part.right), part.top, part.bottom};
         mixed_ends(hop, one, shared_at(hop, one));
       }
     }
