@@ -53,8 +53,4 @@ inline bool frame_is_damaged(const AVFrame* frame) {
   return frame->decode_error_flags != 0 || (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0;
 }
 
-// AVVideoEncParams carries QPs of H.264 from FFmpeg 4.3 on, those of MPEG-1/2/4 from 5.1
-// (lavu 57.28, lavc 59.37) on.
-inline constexpr bool kMpegHasQp = LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(59, 37, 100);
-
 }  // namespace cvdecode::av

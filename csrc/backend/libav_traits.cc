@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "av/compat.h"
 #include "av/handles.h"
 
 namespace cvdecode {
@@ -62,11 +61,7 @@ Capabilities libav_capabilities(const StreamInfo& info) {
   }
 
   offer(Plane::kMv);
-  if (traits.is_mpegvideo() && !av::kMpegHasQp) {
-    refuse(Plane::kQp, "libavcodec exports the quantiser of " + codec + " only from FFmpeg 5.1 on");
-  } else {
-    offer(Plane::kQp);
-  }
+  offer(Plane::kQp);
   if (traits.family == CodecFamily::kH263) {
     const std::string why = "for " + codec + " libavcodec's export proves vectors and QP alone";
     for (Plane p : {Plane::kRef, Plane::kRefPicture, Plane::kMbType}) refuse(p, why);
