@@ -92,15 +92,12 @@ def schedule(settings: dict[str, Any], steps: int, **more: Any) -> Any:
     )  # fmt: skip
 
 
-def coded(yuv: Any, qps: list[int], frames: tuple[int, ...]) -> dict[str, Any]:
-    """QP -> (N, frames, 3, H, W): all pictures through one encoder process a QP."""
-    found = {}
+def coded(yuv: Any, qp: int, frames: tuple[int, ...]) -> Any:
+    """(N, frames, 3, H, W): all pictures through one encoder process."""
     with tempfile.TemporaryDirectory() as folder:
-        for qp in qps:
-            path = Path(folder) / "clips.264"
-            stills.encode(yuv, path, qp=qp)
-            found[str(qp)] = stills.decode(path, yuv.shape[2:], frames)
-    return found
+        path = Path(folder) / "clips.264"
+        stills.encode(yuv, path, qp=qp)
+        return stills.decode(path, yuv.shape[2:], frames)
 
 
 def quality(images: Any, qp: int) -> Any:
@@ -112,22 +109,21 @@ def quality(images: Any, qp: int) -> Any:
 
 
 class Set:
-    """The qualities of one seed, and networks trained when they are asked for, each once."""
+    """The qualities of one seed and networks of them: each made once, when it is asked for."""
 
     def __init__(
         self, yuv: Any, labels: Any, train: int, settings: dict[str, Any], seed: int, how: Any
     ) -> None:
         self.train, self.labels, self.settings, self.seed = train, labels, settings, seed
         self.how = how
-        self.frames = stills.FRAMES
-        self.shown = coded(yuv, settings["qps"], self.frames)
         self.yuv = yuv
+        self.shown = functools.cache(lambda qp: coded(yuv, qp, stills.FRAMES))
         self.network = functools.cache(self._network)
 
     def quality(self, name: str) -> Any:
         """Of all pictures; those to train on come first."""
         if name.endswith(", told 0"):
-            return quality(self.shown[name.removesuffix(", told 0")][:, 0], 0)
+            return quality(self.shown(int(name.removesuffix(", told 0")))[:, 0], 0)
         if name == f"{RAW} in grey":
             grey = self.yuv.copy()
             grey[:, 1:] = 128
@@ -137,7 +133,7 @@ class Set:
         if name in COLOURS:
             return quality(stills.COLOURS[name](self.yuv), 0)
         qp, _, frame = name.partition(", frame ")
-        return quality(self.shown[qp][:, self.frames.index(int(frame or 0))], int(qp))
+        return quality(self.shown(int(qp))[:, stills.FRAMES.index(int(frame or 0))], int(qp))
 
     def _network(self, name: str) -> Any:
         from cvdecode.recipes.stills import fit
@@ -202,7 +198,7 @@ def run(book: record.Book, settings: dict[str, Any], progress: Any = print) -> N
         how = schedule(settings, steps, deeper=DOUBLE.get(size, False))
         if size:
             yuv = stills.to_yuv(stills.double(images))
-            return Set(yuv, labels, settings["train"], {**settings, "qps": []}, seed, how)
+            return Set(yuv, labels, settings["train"], settings, seed, how)
         return Set(stills.to_yuv(images), labels, settings["train"], settings, seed, how)
 
     def of_digits(seed: int) -> Set:
@@ -227,7 +223,7 @@ def run(book: record.Book, settings: dict[str, Any], progress: Any = print) -> N
 
 def tuning(clutter: float) -> float:
     """Accuracy on uncompressed pictures, of one seed that no row has: what `clutter` was set by."""
-    settings = {**FULL, "clutter": clutter, "qps": []}
+    settings = {**FULL, "clutter": clutter}
     images, labels = texture_set(settings, TUNING_SEED)
     how = schedule(settings, settings["steps"])
     data = Set(stills.to_yuv(images), labels, settings["train"], settings, TUNING_SEED, how)
@@ -285,7 +281,9 @@ def table(scores: dict[str, Any], columns: list[str], lines: list[str], corner: 
     text = [f"| {corner} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, line in zip(lines, matrix(scores, columns, lines, prefix), strict=True):
         best = np.nanmax(line) if np.isfinite(line).any() else np.nan
-        cells = ["" if np.isnan(v) else f"**{v:.1f}**" if v == best else f"{v:.1f}" for v in line]
+        cells = [
+            "not run" if np.isnan(v) else f"**{v:.1f}**" if v == best else f"{v:.1f}" for v in line
+        ]
         text.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(text)
 
@@ -349,7 +347,7 @@ def report(book: record.Book) -> str:
             "### Colour and interlacing\n\n"
             + table(scores, [RAW, *COLOURS], [RAW, *COLOURS], corner)
             + "\n\nAt twice the size ("
-            + f"{s['double_steps']} steps); deeper: one more conv5:\n\n"
+            + f"{s['double_steps']} steps instead of {s['steps']}); deeper: one more conv5:\n\n"
             + f"| trained on; accuracy, %; {size} | on raw | on interlaced |\n|---|---|---|\n"
             + "\n".join(
                 f"| {n} | "
