@@ -290,6 +290,19 @@ def test_dmcnet_stage_2_alternates(dmc: Any) -> None:
     torch.testing.assert_close(odd.total, ce - fake[:, 1].mean() + 10 * mse)
 
 
+def test_dmcnet_discriminator_learns_which_flow_is_real(dmc: Any) -> None:
+    # An untrained Discriminator scores all flows alike; this one does not.
+    model, _, batch = dmc
+    torch.manual_seed(0)
+    judge: Any = nn.Sequential(nn.Flatten(), nn.Linear(2 * 32 * 32, 2))
+    found = heads.stage2_classifier_loss(model, judge, *batch).adversarial
+    mv, residual, flow, _ = batch
+    fake = torch.log_softmax(judge(model.run(mv, residual).flow), -1).mean(0)
+    real = torch.log_softmax(judge(flow.flatten(0, 1)), -1).mean(0)
+    assert abs(fake[0] + real[1] - fake[1] - real[0]) > 0.01
+    torch.testing.assert_close(found, -(fake[0] + real[1]) / 2)
+
+
 def test_decay_groups() -> None:
     generator = heads.Generator()
     weights, biases = heads.decay_groups(generator, 0.01, 1e-4)
