@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 import cvdecode
 from cvdecode.data._collate import Skipped
 from cvdecode.data._gops import GopTable
+from cvdecode.data._heap import keep_heap
 from cvdecode.data._index import DatasetIndex
 from cvdecode.data._read import Memory, What, is_path, read_sample, sample_of
 from cvdecode.data._report import Failure, Report, ReportFile
@@ -233,6 +234,7 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         return sample_of(video, path, self.what, sampler, self.view, rng, took)
 
     def _read(self, index: int, path: str, epoch: int) -> dict[str, Any]:
+        keep_heap()
         rng = np.random.default_rng((self.seed, epoch, index))
         reader_file = None
         if self.index is not None:
