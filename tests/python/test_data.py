@@ -138,6 +138,11 @@ def test_virtual_gops_stand_on_their_first_frames(encode: Encode) -> None:
         assert np.array_equal(item["iframe"].numpy(), video[0:40:10].rgb)
     assert np.array_equal(item["mv"].numpy(), acc.displacement)
     assert dataset.gops(0).starts.tolist() == [0, 10, 20, 30]
+    # One step leads to the true reference, wherever virtual GOPs begin.
+    step: dict[str, Any] = {"modalities": ("mv",), "motion": "step", "encoding": "int16"}
+    frames = Fixed([15, 23], [0])
+    virtual = CompressedVideoDataset([path], frames, virtual_gop=10, **step)[0]
+    same(virtual["mv"], CompressedVideoDataset([path], frames, **step)[0]["mv"])
 
 
 def test_only_what_was_drawn_is_parsed(encode: Encode) -> None:

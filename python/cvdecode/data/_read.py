@@ -244,13 +244,14 @@ def _accumulate(
 ) -> cvdecode.Accumulation:
     """All that is taken from the result is copied before the next call."""
     last, memory.last = memory.last, None
+    one_step = what.motion != "accumulated"  # to the true reference, wherever GOPs begin
     acc = cvdecode.accumulate(
         video,
         frames,
-        anchors=gops.keys.tolist() if what.virtual_gop is not None else None,
+        anchors=None if what.virtual_gop is None or one_step else gops.keys.tolist(),
         residual=what.residual if "residual" in what.modalities else None,
         grid=4 if what.mv_grid == 4 else "pixel",
-        hops=None if what.motion == "accumulated" else 1,
+        hops=1 if one_step else None,
         per_frame=what.per_frame,
         mode=what.mode,
         out=last,
