@@ -125,7 +125,9 @@ class Variant:
                 progress(f"seed {seed}  {row:11s} {100 * hit.mean():5.1f} %  {seconds} s")
 
     def figure(self, book: record.Book) -> tuple[dict[str, record.Book], dict[str, float], str]:
-        return {self.title: book}, {self.title: 100 / 36}, "% right"
+        sorted_rows = record.part(book, "")
+        sorted_rows.rows.sort(key=lambda row: self.ROWS.index(row["row"]))
+        return {self.title: sorted_rows}, {self.title: 100 / 36}, "% right"
 
     def report(self, book: record.Book) -> str:
         s = book.settings
