@@ -20,6 +20,7 @@ EXPERIMENTS = (
     "enhancement",
     "johnston",
     "otani",
+    "efficiency",
 )
 # Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
 VARIANTS = {
