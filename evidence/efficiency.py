@@ -138,7 +138,8 @@ def report(book: record.Book) -> str:
             f"{s['gop']}. Columns as in Huo et al.'s table of efficiency, whose machines are "
             "others: compare columns, not numbers. The machine was busy with other work (load "
             "average 25 to 30 on two cores), which slows CPU time too. Parse: reading, parsing, "
-            "and decoding of the pixels that the system takes (key frames; all systems but DMC-Net, and for "
+            "and decoding of the pixels that the system takes (key frames; all systems but "
+            "DMC-Net, and for "
             '`residual="recon_diff"` the drawn frames and those under them). Peak memory is that '
             "of the whole process, torch included. **The weights are random**: they do not matter "
             "for the time, and nothing is said about accuracy. Per video the table must be "
