@@ -56,12 +56,14 @@ def plan(settings: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield name, [*all_of, *lies]
 
 
-def more_plan() -> Iterator[tuple[str, list[str]]]:
-    """The same for colour, interlacing and networks trained further."""
-    for name in COLOURS:
-        yield name, [RAW, *COLOURS]
+def further_plan() -> Iterator[tuple[str, list[str]]]:
     for name in FURTHER:
         yield name, [RAW, "50"]
+
+
+def colour_plan() -> Iterator[tuple[str, list[str]]]:
+    for name in COLOURS:
+        yield name, [RAW, *COLOURS]
 
 
 def digit_plan(settings: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -77,7 +79,8 @@ def double_plan(deeper: bool) -> Iterator[tuple[str, list[str]]]:
 
 def rows(settings: dict[str, Any]) -> list[str]:
     """Names of every row: what the network was trained on, and tested on."""
-    plans = [("", plan(settings)), ("", more_plan()), ("digits: ", digit_plan(settings))]
+    plans = [("", plan(settings)), ("digits: ", digit_plan(settings))]
+    plans += [("", further_plan()), ("", colour_plan())]
     plans += [(f"{size}: ", double_plan(deeper)) for size, deeper in DOUBLE.items()]
     return [f"{p}{a} on {b}" for p, steps in plans for a, tested in steps for b in tested]
 
@@ -213,8 +216,9 @@ def run(book: record.Book, settings: dict[str, Any], progress: Any = print) -> N
         fill("", seed, plan(settings), functools.partial(plain, seed))
     for seed in settings["seeds"]:
         fill("digits: ", seed, digit_plan(settings), functools.partial(of_digits, seed))
-    for seed in settings["seeds"]:
-        fill("", seed, more_plan(), functools.partial(plain, seed))
+    for more in (further_plan, colour_plan):
+        for seed in settings["seeds"]:
+            fill("", seed, more(), functools.partial(plain, seed))
     for seed in settings["seeds"]:
         for size, deeper in DOUBLE.items():
             make = functools.partial(of_textures, seed, settings["double_steps"], size)
