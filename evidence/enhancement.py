@@ -24,7 +24,7 @@ from evidence.actions import APPEARANCES, MOTIONS, SIZE, actions, draw
 from evidence.encode import encode
 
 FULL = {
-    "train": 48, "test": 48, "frames": 9, "iterations": 250, "batch": 4, "steps": 4, "patch": 32,
+    "train": 48, "test": 48, "frames": 9, "iterations": 150, "batch": 4, "steps": 4, "patch": 32,
     "rate": 1e-3, "seeds": [0, 1, 2], "recogniser": otani.FULL,
 }  # fmt: skip
 QUICK = {
@@ -230,11 +230,13 @@ def report(book: record.Book) -> str:
             f"{book.seeds}. Recognisers: those of otani.md, trained on {nets['train']} originals "
             "and never on compressed or enhanced clips; spatial tells the texture from single "
             "pictures (chance 16.7 %), temporal the motion from eight (12.5 %). Not run: "
-            "perceptual and adversarial losses, frame by frame, multi-frame.",
+            "perceptual and adversarial losses, frame by frame, multi-frame. An earlier run with "
+            "longer training at one rate, x264 and the stream's vectors among it, is "
+            "[enhancement_first](enhancement_first.md).",
             "\n".join(lines),
-            "TC: PSNR of each frame against the one before it, moved along the x264 stream's own "
-            "vectors. Time: CPU, one thread, a busy machine; reading and accumulating the vectors "
-            f"took {cost:.1f} ms a frame beside it.",
+            "Time: CPU, one thread, a busy machine. TC: PSNR of each frame against the one before "
+            "it, moved along the x264 stream's own vectors"
+            + (f", which took {cost:.1f} ms a frame beside it." if cost == cost else "."),
             decibels(record.expected("enhancement", "psnr"), with_gains(scores["psnr"])),
             *(
                 f"### Recognition after enhancement: {kind}\n\n"
