@@ -154,7 +154,9 @@ def table(book: Book, order: list[str] | None = None, scale: float = 100) -> str
     ]
     for name in order or scores:
         if name not in scores:
-            lines.append(f"| {name} | not run | | |")
+            had = [scale * r["accuracy"] for r in book.rows if r["row"] == name]
+            some = f"{len(had)} of {len(book.seeds)} seeds, not judged" if had else "not run"
+            lines.append(f"| {name} | {some} | | {', '.join(f'{x:.1f}' for x in had)} |")
             continue
         low, high = statistics.interval(scores[name])
         digits = 1 if scale == 100 else 3
