@@ -85,6 +85,9 @@ av::InputFormatConst* probe_format(ByteSource& source) {
     }
     AVProbeData data{};
     data.filename = "";
+    // FFmpeg 8 takes for a playlist (hls) only what has its suffix or media type. No other format
+    // looks at this type; with it hls goes by the bytes, like all formats here.
+    data.mime_type = "application/vnd.apple.mpegurl";
     data.buf = head.data();
     data.buf_size = static_cast<int>(have);
     // Low scores come from formats with hardly any structure (mp3 finds itself in most bytes).

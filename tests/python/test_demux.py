@@ -180,13 +180,13 @@ def test_every_source_gives_the_same(container: Path) -> None:
 
 @pytest.fixture
 def server(container: Path) -> Iterator[str]:
-    """The file over HTTP, with byte ranges."""
-    data = container.read_bytes()
+    """The file and those beside it over HTTP, with byte ranges."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            data = (container.parent / self.path[1:]).read_bytes()
             start, stop = 0, len(data)
             if wanted := self.headers.get("Range"):
                 first, last = wanted.removeprefix("bytes=").split("-")
@@ -218,6 +218,16 @@ def server(container: Path) -> Iterator[str]:
 @pytest.mark.parametrize("container", ["h264.mp4", "mpeg2.ts"], indirect=True)
 def test_url_gives_the_same(container: Path, server: str) -> None:
     assert our_packets(scanned(server)) == our_packets(scanned(container))
+
+
+@pytest.mark.parametrize("container", ["mpeg2.ts"], indirect=True)
+def test_playlist_at_an_address(container: Path, server: str) -> None:
+    """libavformat itself fetches what a playlist names, if that is where the playlist came from."""
+    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{container.name}\n#EXT-X-ENDLIST\n"
+    (container.parent / "playlist.m3u8").write_text(text)
+    demuxer = scanned(server.replace(container.name, "playlist.m3u8"))
+    expected = our_packets(scanned(container))
+    assert [p.md5 for p in our_packets(demuxer)] == [p.md5 for p in expected]
 
 
 def test_url_that_does_not_exist() -> None:
