@@ -193,7 +193,9 @@ Packet Demuxer::describe_libav_packet() const {
   // AVI has decode times only; the pts that libavformat makes of some of them are guesses.
   packet.pts = info_.container == "avi" ? kNoTimestamp : packet_->pts;
   packet.dts = packet_->dts;
-  packet.duration = std::max<int64_t>(packet_->duration, 0);
+  // Raw streams have no times: a duration is a guess too, and with FFmpeg 8 one of 1/1200000 s for
+  // each H.264 packet behind those of the probe.
+  packet.duration = info_.raw ? 0 : std::max<int64_t>(packet_->duration, 0);
   packet.pos = packet_->pos;
   packet.key = (packet_->flags & AV_PKT_FLAG_KEY) != 0;
   packet.discard = (packet_->flags & AV_PKT_FLAG_DISCARD) != 0;

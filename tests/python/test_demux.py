@@ -74,12 +74,15 @@ def test_real_clips_equal_ffprobe(data_dir: Path) -> None:
         avi, mkv = path.suffix == ".avi", path.suffix == ".mkv"
         for name in ("md5", "key", "discard", "duration", "pts", "dts"):
             # What a container does not store, libavformat guesses: pts of AVI, dts of Matroska.
-            if (name == "pts" and (raw or avi)) or (name == "dts" and (raw or mkv)):
+            guessed = {"pts": raw or avi, "dts": raw or mkv, "duration": raw}
+            if guessed.get(name):
                 continue
             if [getattr(p, name) for p in ours] != [getattr(p, name) for p in theirs]:
                 unlike[str(path.relative_to(data_dir)), name] = (len(ours), len(theirs))
         if raw or avi:
             assert {p.pts for p in ours} == {None}
+        if raw:
+            assert {p.duration for p in ours} == {0}
         assert demuxer.counters["packets_unlocated"] == 0, path
         assert demuxer.counters["forward_reads"] == 0, path
     assert not unlike

@@ -219,3 +219,10 @@ def test_pixels_alone(clip_path: Path) -> None:
         assert video.get_rgb_at([]).shape == (0, *whole.shape[1:])
         with pytest.raises(IndexError):
             video.get_rgb_at([last + 1])
+
+
+def test_frames_of_a_raw_stream_last_as_long_as_the_rate_says(encode: Encode) -> None:
+    """Its packets tell no duration; libavformat may make up 0.8 microseconds (FFmpeg 8)."""
+    with cvdecode.VideoReader(encode("access_raw.264", "-c:v", "libx264"), ("qp",)) as video:
+        assert np.isnan(video.pts_seconds).all()
+        assert (video[:].duration_seconds == 1 / 25).all()
