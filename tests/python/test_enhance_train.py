@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -36,7 +38,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(originals: Path, out: Path, *options: str) -> dict[str, Any]:
-    assert main(["enhance-train", str(originals), "--out", str(out), *SMALL, *options]) == 0
+    arguments = ["enhance-train", str(originals), "--out", str(out), *SMALL, *options]
+    with mock.patch.object(sys, "argv", ["cvdecode", *arguments]):  # what the log names
+        assert main(arguments) == 0
     return torch.load(out, weights_only=True)["state"]
 
 
@@ -59,7 +63,7 @@ def test_trained_network_enhances_a_file(
     start, *steps, last, image = lines(out)
     assert start["crf"] == 42
     assert {"cvdecode", "torch", "ffmpeg"} <= set(start["versions"])
-    assert start["command"].startswith("cvdecode ")
+    assert start["command"].startswith(f"cvdecode enhance-train {originals} --out {out} ")
     assert [line["step"] for line in steps] == [30]
     assert last["event"] == "validation"
     assert image["kind"] == "picture"
