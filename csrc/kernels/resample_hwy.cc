@@ -18,10 +18,22 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows that these functions write are padded: they write whole vectors.
 
+// `encode` makes bytes of a vector of samples. Nothing is read behind the row.
+template <typename D, typename F>
+void EncodeRow(D d, const int16_t* in, int count, const F& encode, uint8_t* out) {
+  const hn::Rebind<uint8_t, D> d8;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  int i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, in + i)), d8, out + i);
+  if (i == count) return;
+  int16_t rest[16] = {};
+  for (int k = 0; i + k < count; ++k) rest[k] = in[i + k];
+  hn::StoreU(encode(hn::LoadU(d, rest)), d8, out + i);
+}
+
 void EncodeVectors(const int16_t* in, int count, bool negate, uint8_t* out) {
   const hn::CappedTag<int16_t, 16> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
-  const auto lanes = static_cast<int>(hn::Lanes(d));
   // Beyond 81 the result is clipped anyway, and within it fits 16 bits.
   const auto most = hn::Set(d, 81);
   const auto least = hn::Set(d, -81);
@@ -33,27 +45,16 @@ void EncodeVectors(const int16_t* in, int count, bool negate, uint8_t* out) {
     q = hn::Add(q, hn::And(hn::ShiftRight<15>(q), hn::Set(d, 31)));
     return hn::DemoteTo(d8, hn::Add(hn::ShiftRight<5>(q), hn::Set(d, 128)));
   };
-  int i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, in + i)), d8, out + i);
-  if (i == count) return;
-  int16_t rest[16] = {};
-  for (int k = 0; i + k < count; ++k) rest[k] = in[i + k];
-  hn::StoreU(encode(hn::LoadU(d, rest)), d8, out + i);
+  EncodeRow(d, in, count, encode, out);
 }
 
 void EncodeResiduals(const int16_t* in, int count, uint8_t* out) {
   const hn::CappedTag<int16_t, 16> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
-  const auto lanes = static_cast<int>(hn::Lanes(d));
   const auto encode = [&](auto r) {
     return hn::DemoteTo(d8, hn::SaturatedAdd(r, hn::Set(d, 128)));
   };
-  int i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, in + i)), d8, out + i);
-  if (i == count) return;
-  int16_t rest[16] = {};
-  for (int k = 0; i + k < count; ++k) rest[k] = in[i + k];
-  hn::StoreU(encode(hn::LoadU(d, rest)), d8, out + i);
+  EncodeRow(d, in, count, encode, out);
 }
 
 // A row of the box as bytes; `row` is its first sample, `odd` whether a halved row starts at the
