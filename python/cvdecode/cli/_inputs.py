@@ -1,7 +1,9 @@
-"""From what the user typed to a list of videos."""
+"""What the user typed: the command itself, and the videos that it names."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 VIDEO_SUFFIXES = {
@@ -9,6 +11,11 @@ VIDEO_SUFFIXES = {
     ".ps", ".vob", ".flv", ".3gp", ".3g2", ".264", ".h264", ".avc", ".jsv", ".26l", ".bit",
     ".265", ".h265", ".hevc", ".m1v", ".m2v", ".m4a", ".mxf", ".wmv", ".asf",
 }  # fmt: skip
+
+
+def command() -> str:
+    """What the user typed, for the records of what was made."""
+    return shlex.join(["cvdecode", *sys.argv[1:]]) if sys.argv else ""
 
 
 def expand(inputs: list[str]) -> list[tuple[str, str]]:

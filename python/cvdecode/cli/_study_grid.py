@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cvdecode.cli._inputs import expand
+from cvdecode.cli._inputs import command, expand
 from cvdecode.cli._terminal import print_table, progress, readable
 
 if TYPE_CHECKING:
@@ -21,11 +20,6 @@ def numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: whole numbers, separated by commas") from None
-
-
-def command() -> str:
-    """What the user typed."""
-    return shlex.join(["cvdecode", *sys.argv[1:]]) if sys.argv else ""
 
 
 def transcode_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,8 @@ import json
 import os
 from typing import Any
 
-from cvdecode.cli._study_grid import command, numbers
+from cvdecode.cli._inputs import command
+from cvdecode.cli._study_grid import numbers
 from cvdecode.cli._terminal import print_table, progress
 
 

@@ -6,11 +6,10 @@ import argparse
 import json
 import math
 import os
-import shlex
 import sys
 from pathlib import Path
 
-from cvdecode.cli._inputs import expand
+from cvdecode.cli._inputs import command, expand
 from cvdecode.cli._terminal import progress
 
 
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"left out: {why}", file=sys.stderr)
         model = enhancement.train(
             pairs, plan, out, start=a.start, vgg=a.vgg, device=a.device, max_steps=a.max_steps,
-            checkpoint_steps=a.checkpoint_steps, command=shlex.join(["cvdecode", *sys.argv[1:]]),
+            checkpoint_steps=a.checkpoint_steps, command=command(),
             tick=tick,
         )  # fmt: skip
         said: dict[str, object] = {"out": str(out), "clips": len(pairs)}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 from pathlib import Path
 
+from cvdecode.cli._inputs import command
 from cvdecode.cli._terminal import print_table, progress
 
 
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             "weights": arguments.weights,
             "clips": dict(zip(result.paths, result.scores.tolist(), strict=True)),
             "labels": result.labels.tolist(),
-            "command": shlex.join(["cvdecode", *sys.argv[1:]]),
+            "command": command(),
             "versions": versions(),
         }
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import sys
 from pathlib import Path
 
+from cvdecode.cli._inputs import command
 from cvdecode.cli._terminal import progress
 
 
@@ -59,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         on_error=arguments.on_error,
         max_steps=arguments.max_steps,
         checkpoint_steps=arguments.checkpoint_steps,
-        command=shlex.join(["cvdecode", *sys.argv[1:]]),
+        command=command(),
     )
     with progress() as bar:
         task = bar.add_task(recipe.name, total=None, visible=rank == 0)
