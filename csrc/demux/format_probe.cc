@@ -62,6 +62,7 @@ const char* format_of_suffix(const std::string& name) {
       {"jvt", "h264"},  {"26l", "h264"},      {"bit", "h264"},      {"265", "hevc"},
       {"h265", "hevc"}, {"hevc", "hevc"},     {"m4v", "m4v"},       {"cmp", "m4v"},
       {"h263", "h263"}, {"m1v", "mpegvideo"}, {"m2v", "mpegvideo"}, {"mpv", "mpegvideo"},
+    {"mjpeg", "mjpeg"}, {"mjpg", "mjpeg"},
   };
   for (const auto& [known, format] : kSuffixes) {
     if (suffix == known) return format;

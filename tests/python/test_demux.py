@@ -419,6 +419,18 @@ def test_stream_index_chooses(encode: Encode) -> None:
         _core._Demuxer(path, stream_index=0)
 
 
+def test_images_that_no_probe_knows(encode: Encode, tmp_path: Path) -> None:
+    """libavformat's probe knows some JPEG streams of 24 real pictures not, even by their name."""
+    images = encode("demux_images.mjpeg", "-c:v", "mjpeg", frames=3).read_bytes()
+    unknown = b"\xff\xd9" * 300 + images
+    nameless, named = tmp_path / "images.bin", tmp_path / "images.mjpeg"
+    nameless.write_bytes(unknown)
+    named.write_bytes(unknown)
+    with pytest.raises(_core.CorruptStream, match="no video file that FFmpeg knows"):
+        _core._Demuxer(nameless)
+    assert len(our_packets(scanned(named))) == 3
+
+
 def test_new_extradata_is_kept_with_its_packet(encode: Encode, tmp_path: Path) -> None:
     """FLV sends a second avcC when the encoder changes; both kinds of reading must know."""
     from conftest import run_ffmpeg
