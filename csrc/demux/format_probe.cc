@@ -58,11 +58,11 @@ const char* format_of_suffix(const std::string& name) {
   std::transform(suffix.begin(), suffix.end(), suffix.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   static constexpr std::pair<std::string_view, const char*> kSuffixes[] = {
-      {"264", "h264"},  {"h264", "h264"},     {"avc", "h264"},      {"jsv", "h264"},
-      {"jvt", "h264"},  {"26l", "h264"},      {"bit", "h264"},      {"265", "hevc"},
-      {"h265", "hevc"}, {"hevc", "hevc"},     {"m4v", "m4v"},       {"cmp", "m4v"},
-      {"h263", "h263"}, {"m1v", "mpegvideo"}, {"m2v", "mpegvideo"}, {"mpv", "mpegvideo"},
-    {"mjpeg", "mjpeg"}, {"mjpg", "mjpeg"},
+      {"264", "h264"},    {"h264", "h264"},     {"avc", "h264"},      {"jsv", "h264"},
+      {"jvt", "h264"},    {"26l", "h264"},      {"bit", "h264"},      {"265", "hevc"},
+      {"h265", "hevc"},   {"hevc", "hevc"},     {"m4v", "m4v"},       {"cmp", "m4v"},
+      {"h263", "h263"},   {"m1v", "mpegvideo"}, {"m2v", "mpegvideo"}, {"mpv", "mpegvideo"},
+      {"mjpeg", "mjpeg"}, {"mjpg", "mjpeg"},
   };
   for (const auto& [known, format] : kSuffixes) {
     if (suffix == known) return format;
