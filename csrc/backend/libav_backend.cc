@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -161,15 +162,30 @@ class LibavBackend final : public Backend {
     return *sessions_.front();
   }
 
-  // Damage that libavcodec admits to. H.264 frames also count as "corrupt" until a recovery point
-  // has passed (FFmpeg 8 marks two frames after each jump to an I-picture without one); where
-  // decoding began at an intra picture that the index vouches for, that is only libavcodec's
-  // caution, and it would make a frame depend on where decoding began.
+  // True where an H.264 picture looks at others, but none came before it that could be looked at.
+  // libavcodec then drops its slices ("Missing reference picture") and still gives out a frame, or
+  // one for each slice, without any mark.
+  bool lacks_references(int32_t picture) const {
+    const auto& pictures = context_.index.pictures;
+    const Picture& p = pictures[static_cast<size_t>(picture)];
+    // (The second field of an IDR picture may look at the first.)
+    if (traits_.family != CodecFamily::kH264 || p.all_intra || p.is_idr || p.damaged) return false;
+    const auto before = std::span(pictures).first(static_cast<size_t>(picture));
+    const auto start = static_cast<size_t>(std::clamp(p.decode_start, 0, picture));
+    return std::none_of(before.begin() + static_cast<ptrdiff_t>(start), before.end(),
+                        [](const Picture& q) { return q.is_reference && !q.damaged; });
+  }
+
+  // Damage that libavcodec admits to, and what it hides. H.264 frames also count as "corrupt" until
+  // a recovery point has passed (FFmpeg 8 marks two frames after each jump to an I-picture without
+  // one); where decoding began at an intra picture that the index vouches for, that is only
+  // libavcodec's caution, and it would make a frame depend on where decoding began.
   std::string damage_of(const AVFrame& frame, int32_t picture) const {
     if (frame.decode_error_flags != 0) {
       return "libavcodec reports errors (decode_error_flags " +
              std::to_string(frame.decode_error_flags) + ")";
     }
+    if (lacks_references(picture)) return "it refers to pictures before the start of the stream";
     if ((frame.flags & AV_FRAME_FLAG_CORRUPT) == 0) return {};
     if (traits_.family == CodecFamily::kH264) {
       const auto& pictures = context_.index.pictures;

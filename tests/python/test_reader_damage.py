@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,18 @@ def test_the_end_of_a_growing_file(encode: Encode, tmp_path: Path) -> None:
     except (cvdecode.Error, OSError):
         pass
     video.close()
+
+
+def test_a_first_picture_without_references(encode: Encode, tmp_path: Path) -> None:
+    """libavcodec drops slices that have nothing to look at, and its frame does not say so."""
+    path = encode("no_idr.264", "-c:v", "libx264", "-bf", "0", "-refs", "1", frames=4)
+    units = [b"\0\0\1" + unit for unit in path.read_bytes().split(b"\0\0\1")[1:]]
+    cut = tmp_path / "cut.264"
+    cut.write_bytes(b"".join(unit for unit in units if unit[3] & 31 != 5))
+    logged = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", cut, "-f", "null", "-"], capture_output=True, text=True
+    )
+    assert "Missing reference picture" in logged.stderr
+    video = cvdecode.VideoReader(cut, planes=("mv", "mb_type"), backend="libav")
+    assert video[:].lost[0]
+    assert "refers to pictures before the start of the stream" in video.stats.damage[0]
