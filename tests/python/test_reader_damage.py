@@ -117,7 +117,9 @@ def test_a_first_picture_without_references(encode: Encode, tmp_path: Path) -> N
     cut = tmp_path / "cut.264"
     cut.write_bytes(b"".join(unit for unit in units if unit[3] & 31 != 5))
     logged = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", cut, "-f", "null", "-"], capture_output=True, text=True
+        ["ffmpeg", "-v", "error", "-f", "h264", "-i", cut, "-f", "null", "-"],
+        capture_output=True,
+        text=True,
     )
     assert "Missing reference picture" in logged.stderr
     video = cvdecode.VideoReader(cut, planes=("mv", "mb_type"), backend="libav")
