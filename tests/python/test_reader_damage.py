@@ -113,11 +113,16 @@ def test_the_end_of_a_growing_file(encode: Encode, tmp_path: Path) -> None:
 def test_a_first_picture_without_references(encode: Encode, tmp_path: Path) -> None:
     """libavcodec drops slices that have nothing to look at, and its frame does not say so."""
     path = encode("no_idr.264", "-c:v", "libx264", "-bf", "0", "-refs", "1", frames=4)
-    units = [b"\0\0\1" + unit for unit in path.read_bytes().split(b"\0\0\1")[1:]]
+    units = path.read_bytes().split(b"\0\0\1")[1:]
+    idr = next(i for i, unit in enumerate(units) if unit[0] & 31 == 5)
+    # first_mb_in_slice 0 and slice_type 7 fill a byte; then pic_parameter_set_id 0 becomes 1.
+    assert units[idr][1] == 0x88
+    assert units[idr][2] & 0x80
+    units[idr] = units[idr][:2] + bytes([units[idr][2] & 0x1F | 0x40]) + units[idr][3:]
     cut = tmp_path / "cut.264"
-    cut.write_bytes(b"".join(unit for unit in units if unit[3] & 31 != 5))
+    cut.write_bytes(b"".join(b"\0\0\1" + unit for unit in units))
     logged = subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "h264", "-i", cut, "-f", "null", "-"],
+        ["ffprobe", "-v", "error", "-f", "h264", "-show_frames", cut],
         capture_output=True,
         text=True,
     )
