@@ -12,6 +12,7 @@ from cvdecode.cli._inputs import command, expand
 from cvdecode.cli._terminal import print_table, progress, readable
 
 if TYPE_CHECKING:
+    from cvdecode.study.models import Entry
     from cvdecode.study.transcode import Estimate
 
 
@@ -207,14 +208,23 @@ def _why(failure: dict[str, Any]) -> tuple[str, str, str]:
     return (failure["source"], failure["setting"] or "", failure["error"])
 
 
+def known_models() -> dict[str, Entry]:
+    """Every model that has a name; our own need torch."""
+    from cvdecode.study.models import MODELS
+
+    try:
+        from cvdecode.recipes.clip_nets import NETS
+    except ImportError:
+        return MODELS
+    return {**MODELS, **NETS}
+
+
 def models_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
 def models(arguments: argparse.Namespace) -> int:
     """List the models known by name, their clip settings, and whether we ran them."""
-    from cvdecode.study.models import MODELS
-
     rows = [
         {
             "model": name,
@@ -227,7 +237,7 @@ def models(arguments: argparse.Namespace) -> int:
             "stride": entry.spec.stride,
             "layout": entry.spec.layout,
         }
-        for name, entry in MODELS.items()
+        for name, entry in known_models().items()
     ]
     if arguments.json:
         print(json.dumps(rows))
@@ -267,13 +277,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from cvdecode.study.evaluate import evaluate as work
     from cvdecode.study.evaluate import read_labels
     from cvdecode.study.manifest import load_manifest
-    from cvdecode.study.models import MODELS, build
+    from cvdecode.study.models import build
 
-    if arguments.model in MODELS and not arguments.weights:
+    known = known_models()
+    if arguments.model in known and not arguments.weights:
         raise ValueError(f"{arguments.model} needs --weights: untrained it only guesses")
     names = sorted({r["source"] for r in load_manifest(arguments.grid)})
     labels, classes = read_labels(arguments.labels, names)
-    model = build(arguments.model, arguments.weights, len(classes), arguments.device)
+    model = build(arguments.model, arguments.weights, len(classes), arguments.device, known)
     with progress() as bar:
         task = bar.add_task("evaluating", total=None)
         cells = work(

@@ -9,6 +9,7 @@ from typing import Any
 
 from cvdecode.cli._inputs import command
 from cvdecode.cli._study_grid import numbers
+from cvdecode.cli._study_train import names, pair_of, print_matrices
 from cvdecode.cli._terminal import print_table, progress
 
 
@@ -66,10 +67,6 @@ def _plain(array: Any) -> Any:
     return None if array is None else array.tolist()
 
 
-def names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def matrix_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="output folder of cvdecode study stills")
     parser.add_argument("--out", help="JSON lines (default: matrix.jsonl in the folder)")
@@ -106,11 +103,7 @@ def matrix(arguments: argparse.Namespace) -> int:
         from cvdecode.recipes import stills as module
     except ImportError:
         raise SystemExit("networks need torch: pip install 'cvdecode[study]'") from None
-    from cvdecode.study.cross import matrix_of
-
-    pair = arguments.pretrain
-    if pair is not None and len(pair) != 2:
-        raise ValueError(f"--pretrain takes two variants, not {len(pair)}")
+    pair = pair_of(arguments.pretrain)
     schedule = module.Schedule(
         arguments.steps,
         arguments.batch,
@@ -129,30 +122,12 @@ def matrix(arguments: argparse.Namespace) -> int:
             schedule,
             trained_on=arguments.train,
             tested_on=arguments.test,
-            pretrain=tuple(pair) if pair else None,
+            pretrain=pair,
             seeds=arguments.seeds,
             command=command(),
             tick=lambda name, step: bar.update(task, description=name, completed=step),
         )
-    found = [r for r in records if r["kind"] in ("cross", "fine_tuned")]
-    if arguments.json:
-        print(json.dumps(found))
-        return 0
-    for kind, title in (("cross", "top-1, %"), ("fine_tuned", "a > b: first on a, then on b")):
-        some = [r for r in found if r["kind"] == kind]
-        if not some:
-            continue
-        columns = list(dict.fromkeys(r["trained_on"] for r in some))
-        rows = list(dict.fromkeys(r["tested_on"] for r in some))
-        cells = matrix_of(some, "top1", rows, columns)
-        print_table(
-            f"{title}; columns: trained on, rows: tested on",
-            ("", *columns),
-            [
-                (row, *("" if v is None else f"{100 * v:.1f}" for v in line))
-                for row, line in zip(rows, cells, strict=True)
-            ],
-        )
+    print_matrices(records, as_json=arguments.json)
     return 0
 
 
@@ -191,8 +166,8 @@ def qp(arguments: argparse.Namespace) -> int:
         (f"{k}-frames", found.frames[[t == k for t in found.frame_types]].sum(axis=0))
         for k in kinds
     ]
-    names = [box.name or f"box {n}" for n, box in enumerate(boxes)]
-    inside = list(zip(names, found.boxes, strict=True))
+    called = [box.name or f"box {n}" for n, box in enumerate(boxes)]
+    inside = list(zip(called, found.boxes, strict=True))
     whole = ("all frames", found.frames.sum(axis=0))
     print_table(
         f"{arguments.video}: {found.scale}",

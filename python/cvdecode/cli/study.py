@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cvdecode.cli import _study_grid as grid
 from cvdecode.cli import _study_stills as stills
+from cvdecode.cli import _study_train as training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ ACTIONS: tuple[tuple[Run, Fill], ...] = (
     (grid.measure, grid.measure_arguments),
     (grid.models, grid.models_arguments),
     (grid.evaluate, grid.evaluate_arguments),
+    (training.train, training.train_arguments),
     (stills.stills, stills.stills_arguments),
     (stills.matrix, stills.matrix_arguments),
     (stills.qp, stills.qp_arguments),

@@ -32,8 +32,6 @@ Tick = Callable[[int], None]
 
 ALL: dict[str, Conditioning] = {"all": "none", "all+plane": "plane", "all+film": "film"}
 """Networks of all qualities, and how they are told the QP."""
-TWO_BY_TWO = 12
-"""Cells of fine_tuned() a seed: two networks and four further trained, each tested twice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -328,14 +326,11 @@ def matrix(
     def rows() -> Iterator[Record]:
         done = list(journal.records.values())
         yield from cross_matrix(train, test, trained_on, tested_on, seeds, done)
-        for seed in seeds if pretrain else ():
-            there = [r for r in done if r["kind"] == "fine_tuned" and r["seed"] == seed]
-            if pretrain and len(there) < TWO_BY_TWO:
-                yield from fine_tuned(train, test, pretrain, [seed])
+        if pretrain:
+            yield from fine_tuned(train, test, pretrain, seeds, done)
 
     for row in rows():
-        if row["key"] not in journal.records:
-            journal.add(row)
+        journal.add(row)
     return list(journal.records.values())
 
 

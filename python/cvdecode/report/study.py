@@ -12,6 +12,7 @@ import numpy as np
 
 from cvdecode.report import study_figures as figures
 from cvdecode.study.errors import StudyError
+from cvdecode.study.grid import short_names
 from cvdecode.study.records import dump, read_lines, write_atomic
 from cvdecode.study.scores import most_and_least_lost
 
@@ -101,6 +102,10 @@ def _head(records: Records, clips: int) -> str:
     for r in (r for r in records if r["kind"] == "study"):
         versions = ", ".join(f"{k} {v}" for k, v in sorted(r.get("versions", {}).items()))
         seed = "" if r.get("seed") is None else f"; seed {r['seed']}"
+        plan = r.get("plan", r)
+        if "schedule" in plan:
+            how = ", ".join(f"{k} {v}" for k, v in plan["schedule"].items())
+            seed += f"; {plan['train']} to learn from, {plan['test']} to test on; {how}"
         lines.append(
             f'<p class="soft"><code>{html.escape(str(r.get("command") or "no command noted"))}'
             f"</code><br>{html.escape(versions + seed)}</p>"
@@ -262,17 +267,15 @@ def _number(value: Any, form: str) -> str:
 
 
 def _cross(records: Records) -> str:
+    _, of = short_names(figures.tested_names(records))
+    crossed = [r for r in records if r["kind"] in ("cross", "fine_tuned")]
+    seeds = ", ".join(map(str, sorted({r["seed"] for r in crossed})))
+    note = f"top-1, %, mean over seeds {seeds}{'; cells ' + of if of else ''}"
+    then = f"{note}; a > b: first on a, then on b"
     parts = [
-        _figure(
-            "Trained on one, tested on another",
-            figures.heat_map(records),
-            "top-1, %, mean over seeds",
-        )
+        _figure("Trained on one, tested on another", figures.heat_map(records), note),
+        _figure("Fine-tuned", figures.heat_map(records, "fine_tuned"), then),
     ]
-    tuned = [r for r in records if r["kind"] == "fine_tuned" and "top1" in r]
-    if tuned:
-        like = [r | {"kind": "cross"} for r in tuned]
-        parts.append(_figure("Fine-tuned", figures.heat_map(like), "a > b: first on a, then on b"))
     return _section("Cross-evaluation", parts)
 
 

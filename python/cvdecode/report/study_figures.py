@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvdecode.study.cross import matrix_of
+from cvdecode.study.grid import short_names
 from cvdecode.study.scores import relative_accuracy, slope
 
 if TYPE_CHECKING:
@@ -217,30 +218,47 @@ def class_relative(records: Records) -> tuple[str, str] | None:
     return svg(draw), name
 
 
-def heat_map(records: Records, metric: str = "top1") -> str | None:
-    """Trained on (columns) x tested on (rows), means over seeds, in percent."""
-    cross = [r for r in records if r["kind"] == "cross" and metric in r]
+def tested_names(records: Records) -> list[str]:
+    """Every quality that a network was tested on."""
+    found = (r["tested_on"] for r in records if r["kind"] in ("cross", "fine_tuned"))
+    return list(dict.fromkeys(found))
+
+
+def heat_map(records: Records, kind: str = "cross", metric: str = "top1") -> str | None:
+    """Trained on (columns) x tested on (rows), means over seeds, in percent.
+
+    `kind`: of the records, "cross" or "fine_tuned".
+    """
+    cross = [r for r in records if r["kind"] == kind and metric in r]
     if not cross:
         return None
     columns = list(dict.fromkeys(r["trained_on"] for r in cross))
     rows = list(dict.fromkeys(r["tested_on"] for r in cross))
     values = matrix_of(cross, metric, rows, columns)
     grid = np.array([[np.nan if v is None else 100 * v for v in row] for row in values])
+    short, _ = short_names(tested_names(records))
+    rows = [short.get(r, r) for r in rows]
+    columns = [" > ".join(short.get(part, part) for part in c.split(" > ")) for c in columns]
+    long = max(len(part) for c in columns for part in c.split(" > ")) > 12
 
     def draw(axes: Axes) -> None:
         axes.grid(False)
-        axes.imshow(grid, cmap="YlGnBu_r", aspect="auto")
-        middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
+        low = np.nanmin(grid)
+        high = max(np.nanmax(grid), low + 1)  # all alike: the dark end, light figures
+        axes.imshow(grid, cmap="YlGnBu_r", aspect="auto", vmin=low, vmax=high)
+        middle = (low + high) / 2
         for y, x in np.ndindex(*grid.shape):
             if np.isfinite(grid[y, x]):
                 ink = "#fff" if grid[y, x] < middle else "#1d2329"
                 axes.text(x, y, f"{grid[y, x]:.1f}", ha="center", va="center", color=ink)
-        axes.set_xticks(range(len(columns)), [c.replace(" > ", "\n> ") for c in columns])
+        aslant: Any = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if long else {}
+        axes.set_xticks(range(len(columns)), [c.replace(" > ", "\n> ") for c in columns], **aslant)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xlabel("trained on")
         axes.set_ylabel("tested on")
 
-    return svg(draw, (1.8 + 0.72 * len(columns), 1.4 + 0.4 * len(rows)))
+    wide = (2.4 if long else 1.8) + 0.72 * len(columns)
+    return svg(draw, (wide, (2.4 if long else 1.4) + 0.4 * len(rows)))
 
 
 def stills_curves(records: Records, metric: str, label: str) -> str | None:

@@ -36,15 +36,21 @@ class ClipSpec:
     alpha: int = 4
 
 
-def frame_indices(spec: ClipSpec, length: int) -> list[int]:
-    """0, stride, 2 stride, ...; where the video is too short, its last frame again and again."""
-    return [min(i * spec.stride, length - 1) for i in range(spec.frames)]
+def frame_indices(spec: ClipSpec, length: int, at: float = 0.0) -> list[int]:
+    """s, s + stride, ...; where the video is too short, its last frame again and again.
+
+    Args:
+        at: where the clip starts, as a share in [0, 1) of the places where it fits; 0: s = 0.
+    """
+    room = max(0, length - 1 - (spec.frames - 1) * spec.stride)
+    start = int(at * (room + 1))
+    return [min(start + i * spec.stride, length - 1) for i in range(spec.frames)]
 
 
-def load(path: str | os.PathLike[str], spec: ClipSpec) -> npt.NDArray[np.uint8]:
-    """The frames of the clip, uint8 (T, 3, H, W), as decoded."""
+def load(path: str | os.PathLike[str], spec: ClipSpec, at: float = 0.0) -> npt.NDArray[np.uint8]:
+    """The frames of the clip, uint8 (T, 3, H, W), as decoded; `at` as in frame_indices()."""
     with cvdecode.VideoReader(path, planes=(), rgb="all") as video:
-        wanted = frame_indices(spec, len(video))
+        wanted = frame_indices(spec, len(video), at)
         found = sorted(set(wanted))
         rgb = video.get_frames_at(found).rgb
     rows = np.searchsorted(found, wanted)
@@ -77,12 +83,27 @@ def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]
     return short_side, math.floor(width / height * short_side)
 
 
-def preprocess(rgb: Array, spec: ClipSpec) -> npt.NDArray[np.float32]:
-    """Resized, cropped at the centre and normalised: uint8 (T, 3, H, W) -> (3, T, S, S)."""
-    frames = resize(rgb, *short_side_size(rgb.shape[-2], rgb.shape[-1], spec.short_side))
-    top = round((frames.shape[-2] - spec.crop) / 2)
-    left = round((frames.shape[-1] - spec.crop) / 2)
+def preprocess(
+    rgb: Array,
+    spec: ClipSpec,
+    *,
+    zoom: float = 1.0,
+    place: tuple[float, float] = (0.5, 0.5),
+    mirrored: bool = False,
+) -> npt.NDArray[np.float32]:
+    """Resized, cropped and normalised: uint8 (T, 3, H, W) -> (3, T, S, S).
+
+    Args:
+        zoom: factor on the short side before the crop, at least 1.
+        place: of the crop, from (0, 0) at the top left to (1, 1) at the bottom right.
+        mirrored: left to right.
+    """
+    short_side = round(spec.short_side * zoom)
+    frames = resize(rgb, *short_side_size(rgb.shape[-2], rgb.shape[-1], short_side))
+    top = round((frames.shape[-2] - spec.crop) * place[0])
+    left = round((frames.shape[-1] - spec.crop) * place[1])
     frames = frames[..., top : top + spec.crop, left : left + spec.crop] / np.float32(255)
+    frames = frames[..., ::-1] if mirrored else frames
     mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in (spec.mean, spec.std))
     return np.ascontiguousarray(((frames - mean) / std).transpose(1, 0, 2, 3))
 

@@ -73,22 +73,35 @@ def fine_tuned(
     test: Test[M],
     qualities: tuple[str, str],
     seeds: Iterable[int] = (0,),
+    done: Iterable[Record] = (),
 ) -> Iterator[Record]:
     """The two-by-two of pre-training (Johnston et al., Fig. 9): on a or b, then again on a or b.
 
     The two without further training and the four with it are tested on both.
 
+    Args:
+        done: records of an earlier run, which are not given again; where all of a seed are among
+            them, nothing is trained for it.
+
     Yields:
         {"key", "kind": "fine_tuned", "trained_on": "a" or "a > b", "tested_on", "seed", **metrics}.
     """
+    before = {record["key"] for record in done}
+    pairs = list(itertools.product(qualities, repeat=2))
+    names = [*qualities, *(f"{first} > {then}" for first, then in pairs)]
     for seed in seeds:
+        keys = {(n, q): f"fine_tuned|{n}|{q}|{seed}" for n in names for q in qualities}
+        if before.issuperset(keys.values()):
+            continue
         models = {quality: train(quality, seed) for quality in qualities}
-        for first, then in itertools.product(qualities, repeat=2):
+        for first, then in pairs:
             models[f"{first} > {then}"] = train(then, seed, models[first])
         for name, model in models.items():
             for quality in qualities:
+                if keys[name, quality] in before:
+                    continue
                 yield {
-                    "key": f"fine_tuned|{name}|{quality}|{seed}",
+                    "key": keys[name, quality],
                     "kind": "fine_tuned",
                     "trained_on": name,
                     "tested_on": quality,
@@ -129,27 +142,42 @@ def on_grid(
     if shared:
         raise ValueError(f"{shared[0]} is to be trained on and tested on, and {len(shared)} in all")
 
-    def samples(quality: str, labels: Mapping[str, int]) -> list[tuple[str, int]]:
-        if quality == ORIGINAL and originals:
-            return [(path, labels[name]) for path, name in originals if name in labels]
-        return labelled(grid, quality, labels)
-
     def train(quality: str, seed: int, start: Predict | None = None) -> Predict:
-        return fit(samples(quality, train_labels), seed, start)
+        return fit(samples(grid, quality, train_labels, originals), seed, start)
 
     def test(model: Predict, quality: str) -> dict[str, float]:
-        files = samples(quality, test_labels)
-        chunks = [files[at : at + batch] for at in range(0, len(files), batch)]
-        logits = np.concatenate([np.asarray(model([path for path, _ in c])) for c in chunks])
-        labels = np.array([label for _, label in files])
-        return {
-            "top1": scores.top_k(logits, labels, 1),
-            "top5": scores.top_k(logits, labels, 5),
-            "log_loss": float(scores.log_losses(logits, labels).mean()),
-            "clips": len(files),
-        }
+        return judged(model, samples(grid, quality, test_labels, originals), batch)
 
     return train, test
+
+
+def samples(
+    grid: str | os.PathLike[str],
+    quality: str,
+    labels: Mapping[str, int],
+    originals: Sequence[tuple[str, str]] = (),
+) -> list[tuple[str, int]]:
+    """(path, class) of the labelled clips of one cell, or of the sources for "original".
+
+    Raises:
+        StudyError: there is none.
+    """
+    if quality == ORIGINAL and originals:
+        return [(path, labels[name]) for path, name in originals if name in labels]
+    return labelled(grid, quality, labels)
+
+
+def judged(model: Predict, files: Sequence[tuple[str, int]], batch: int = 8) -> dict[str, float]:
+    """top1, top5, log_loss (nats) and number of the clips, all of which must load."""
+    chunks = [files[at : at + batch] for at in range(0, len(files), batch)]
+    logits = np.concatenate([np.asarray(model([path for path, _ in c])) for c in chunks])
+    labels = np.array([label for _, label in files])
+    return {
+        "top1": scores.top_k(logits, labels, 1),
+        "top5": scores.top_k(logits, labels, 5),
+        "log_loss": float(scores.log_losses(logits, labels).mean()),
+        "clips": len(files),
+    }
 
 
 def matrix_of(

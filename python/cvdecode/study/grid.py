@@ -169,3 +169,28 @@ def input_filters(width: int, height: int, short_side: int | None) -> str:
     if short_side is not None and min(width, height) > short_side:
         return f"scale={to[0]}:{to[1]}:flags=bicubic,format=yuv420p"
     return f"crop={to[0]}:{to[1]}:0:0,format=yuv420p"
+
+
+def short_names(names: Iterable[str]) -> tuple[dict[str, str], str]:
+    """Names of cells without what all of them share, for the heads of tables and axes.
+
+    ``h264-crf20-g12-medium`` and ``h264-crf40-g12-medium`` become ``crf20`` and ``crf40`` of
+    ``h264-*-g12-medium``. Names that are made another way ("original") stay; of "a > b" each part
+    is taken by itself.
+
+    Returns:
+        {name: short name}, and the pattern of what was left out; "" where nothing was.
+    """
+    names = list(names)
+    parts = {part for name in names for part in name.split(" > ")}
+    coded = [part.split("-") for part in sorted(parts) if part.count("-") >= 2]
+    told = {name: name for name in names}
+    if len(coded) < 2 or len({len(tokens) for tokens in coded}) > 1:
+        return told, ""
+    varies = [len(set(tokens)) > 1 for tokens in zip(*coded, strict=True)]
+    short = {
+        "-".join(tokens): "-".join(t for t, v in zip(tokens, varies, strict=True) if v)
+        for tokens in coded
+    }
+    pattern = "-".join("*" if v else t for t, v in zip(coded[0], varies, strict=True))
+    return {n: " > ".join(short.get(p, p) for p in n.split(" > ")) for n in names}, pattern

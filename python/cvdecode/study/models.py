@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -105,7 +107,8 @@ def _library(name: str, module: str) -> Any:
         raise ToolMissing(f"{name} needs {module.split('.')[0]}, which fails: {error}") from error
 
 
-def _with_weights(module: Any, weights: str | None) -> Any:
+def with_weights(module: Any, weights: str | None) -> Any:
+    """The torch module with a file's weights, all of which must fit."""
     if weights is not None:
         import torch
 
@@ -118,10 +121,11 @@ def _transformers(kind: str, spec: ClipSpec) -> Callable[[str | None, int], Any]
     def build(weights: str | None, classes: int) -> Any:
         library = _library(kind, "transformers")
         model = getattr(library, f"{kind}ForVideoClassification")
-        if weights is not None:
+        if weights is not None and os.path.isdir(weights):
             return model.from_pretrained(weights)
         config = getattr(library, f"{kind}Config")
-        return model(config(num_frames=spec.frames, image_size=spec.crop, num_labels=classes))
+        sizes = {"num_frames": spec.frames, "image_size": spec.crop, "num_labels": classes}
+        return with_weights(model(config(**sizes)), weights)
 
     return build
 
@@ -129,7 +133,7 @@ def _transformers(kind: str, spec: ClipSpec) -> Callable[[str | None, int], Any]
 def _torchvision(name: str) -> Callable[[str | None, int], Any]:
     def build(weights: str | None, classes: int) -> Any:
         library = _library(name, "torchvision.models.video")
-        return _with_weights(getattr(library, name)(weights=None, num_classes=classes), weights)
+        return with_weights(getattr(library, name)(weights=None, num_classes=classes), weights)
 
     return build
 
@@ -138,7 +142,7 @@ def _pytorchvideo(name: str) -> Callable[[str | None, int], Any]:
     def build(weights: str | None, classes: int) -> Any:
         library = _library(name, "pytorchvideo.models.hub")
         module = getattr(library, name)(pretrained=False, model_num_class=classes)
-        return _with_weights(module, weights)
+        return with_weights(module, weights)
 
     return build
 
@@ -185,31 +189,62 @@ MODELS: dict[str, Entry] = {
 }
 
 
-def build(name: str, weights: str | None = None, classes: int = 400, device: str = "cpu") -> Model:
-    """A model by name: from MODELS, or "package.module:function".
-
-    Args:
-        name: in the second form the function, called with `weights`, returns a Model, or a call
-            for the preset named after "@": "mine.nets:make@x3d_m".
-        weights: a local file (state dict) or folder (transformers); None = random weights.
-
-    Raises:
-        StudyError: there is no such model or preset.
-        ToolMissing: its library does not import.
-    """
-    if name in MODELS:
-        entry = MODELS[name]
-        return Model(name, entry.spec, torch_call(entry.build(weights, classes), device))
+def resolve(
+    name: str,
+    weights: str | None = None,
+    classes: int = 400,
+    more: Mapping[str, Entry] = MappingProxyType({}),
+) -> Model:
+    """As build(), but a call that is a torch module stays one: it can be trained."""
+    known = {**MODELS, **more}
+    if name in known:
+        entry = known[name]
+        return Model(name, entry.spec, entry.build(weights, classes))
     place, _, preset = name.partition("@")
     module, _, function = place.partition(":")
     if not function or (preset and preset not in PRESETS):
         raise StudyError(
-            f"no model {name!r}: one of {', '.join(MODELS)}, or package.module:function with "
+            f"no model {name!r}: one of {', '.join(known)}, or package.module:function with "
             f"@preset of {', '.join(PRESETS)}"
         )
-    made = getattr(_library(name, module), function)(weights)
+    make = getattr(_library(name, module), function, None)
+    if make is None:
+        raise StudyError(f"no model {name!r}: {module} has no {function}")
+    asks = "classes" in inspect.signature(make).parameters
+    made = make(weights, classes=classes) if asks else make(weights)
     if isinstance(made, Model):
         return made
     if not preset:
         raise StudyError(f"{name}: say the clip settings, as in {place}@x3d_m")
     return Model(place, PRESETS[preset], made)
+
+
+def is_module(call: Any) -> bool:
+    """Whether it is a torch module, said without importing torch."""
+    return hasattr(call, "load_state_dict") and hasattr(call, "parameters")
+
+
+def build(
+    name: str,
+    weights: str | None = None,
+    classes: int = 400,
+    device: str = "cpu",
+    more: Mapping[str, Entry] = MappingProxyType({}),
+) -> Model:
+    """A model by name: from MODELS or `more`, or "package.module:function".
+
+    Args:
+        name: in the second form the function, called with `weights` (and with `classes`, where it
+            has an argument of that name), returns a torch module or any other call for the preset
+            named after "@": "mine.nets:make@x3d_m"; or a Model, whose call is either.
+        weights: a local file (state dict) or folder (transformers); None = random weights.
+        more: further models by name.
+
+    Raises:
+        StudyError: there is no such model or preset.
+        ToolMissing: its library does not import.
+    """
+    model = resolve(name, weights, classes, more)
+    if not is_module(model.call):
+        return model
+    return dataclasses.replace(model, call=torch_call(model.call, device))

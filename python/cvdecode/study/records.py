@@ -41,14 +41,18 @@ def read_lines(path: str | os.PathLike[str]) -> list[Record]:
     return found
 
 
-def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file in one piece: a kill leaves the old content or the new, nothing between."""
     part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:  # a full disk: what was written is of no use
+        part.unlink(missing_ok=True)
+        raise
 
 
 class Journal:
