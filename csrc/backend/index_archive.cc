@@ -1,9 +1,32 @@
 #include "backend/index_archive.h"
 
+#include <type_traits>
+
+#include "base/error.h"
 #include "h264/native_index.h"
 
 namespace cvdecode {
 namespace h264 {
+
+// As many weights as the slice has references; those behind hold nothing. About half of an index,
+// were they all kept.
+template <class A>
+void archive_weights(A& a, SliceHeader& h) {
+  uint8_t present = h.pred_weight_table != nullptr ? 1 : 0;
+  a(present);
+  if (present == 0) return;
+  PredWeightTable table;
+  if (h.pred_weight_table != nullptr) table = *h.pred_weight_table;
+  a(table.luma_log2_weight_denom), a(table.chroma_log2_weight_denom);
+  for (size_t list = 0; list < 2; ++list) {
+    const int count = h.num_ref_idx_active[list];
+    if (count < 0 || count > 32) throw Error(ErrorKind::kCorrupt, "the saved index is damaged");
+    for (int i = 0; i < count; ++i) a(table.entry[list][static_cast<size_t>(i)]);
+  }
+  if constexpr (std::is_same_v<A, ArchiveReader>) {
+    h.pred_weight_table = std::make_shared<const PredWeightTable>(table);
+  }
+}
 
 template <class A>
 void archive(A& a, SliceHeader& h) {
@@ -12,7 +35,7 @@ void archive(A& a, SliceHeader& h) {
   a(h.field_pic_flag), a(h.bottom_field_flag), a(h.idr_pic_id), a(h.pic_order_cnt_lsb);
   a(h.delta_pic_order_cnt_bottom), a(h.delta_pic_order_cnt), a(h.redundant_pic_cnt);
   a(h.direct_spatial_mv_pred_flag), a(h.num_ref_idx_active), a(h.ref_pic_list_modification);
-  a(h.pred_weight_table), a(h.no_output_of_prior_pics_flag), a(h.long_term_reference_flag);
+  archive_weights(a, h), a(h.no_output_of_prior_pics_flag), a(h.long_term_reference_flag);
   a(h.adaptive_ref_pic_marking_mode_flag), a(h.mmco), a(h.cabac_init_idc), a(h.slice_qp_delta);
   a(h.sp_for_switch_flag), a(h.slice_qs_delta), a(h.slice_group_change_cycle), a(h.SliceQPY);
   a(h.disable_deblocking_filter_idc), a(h.slice_alpha_c0_offset_div2);

@@ -57,6 +57,7 @@ std::unique_ptr<ReaderHandle> open_reader(const py::object& source,
   options.index_stamp = index_stamp;
   DemuxOptions demux;
   demux.stream_index = stream_index;
+  demux.deferred = !index_file.empty();
   std::unique_ptr<Demuxer> demuxer = open_demuxer(source, demux);
   auto handle = std::make_unique<ReaderHandle>();
   const py::gil_scoped_release release;

@@ -11,6 +11,7 @@
 #include "av/compat.h"
 #include "av/error.h"
 #include "demux/format_probe.h"
+#include "demux/info_archive.h"
 #include "demux/locator.h"
 #include "demux/stream_probe.h"
 
@@ -52,7 +53,7 @@ Demuxer::~Demuxer() = default;
 
 std::unique_ptr<Demuxer> Demuxer::open(ByteSourcePtr source, const DemuxOptions& options) {
   std::unique_ptr<Demuxer> demuxer(new Demuxer(std::move(source), "", options));
-  demuxer->open_format();
+  if (!options.deferred) demuxer->open_now();
   return demuxer;
 }
 
@@ -64,8 +65,12 @@ std::unique_ptr<Demuxer> Demuxer::open(const std::string& path_or_url,
   }
   std::unique_ptr<Demuxer> demuxer(
       new Demuxer(open_url_source(path_or_url, options.interrupted), path_or_url, options));
-  demuxer->open_format();
+  if (!options.deferred || demuxer->source_ == nullptr) demuxer->open_now();
   return demuxer;
+}
+
+void Demuxer::open_now() {
+  if (format_ == nullptr && !scanned_) open_format();
 }
 
 const std::string& Demuxer::name() const { return source_ ? source_->name() : url_; }
@@ -140,7 +145,9 @@ void Demuxer::choose_stream() {
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     format_->streams[i]->discard = static_cast<int>(i) == index ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
   }
-  info_ = describe_stream(*format_, index, name());
+  StreamInfo info = describe_stream(*format_, index, name());
+  if (scanned_) info.start_time = info_.start_time;  // opened again to go back
+  info_ = std::move(info);
 }
 
 void Demuxer::rethrow_pending() {
@@ -233,6 +240,7 @@ void Demuxer::add(const Packet& packet, const Place& place,
 
 void Demuxer::scan(const std::function<void(const Packet&)>& sink) {
   if (scanned_) throw Error(ErrorKind::kState, name() + ": scanned twice");
+  open_now();
   if (info_.raw && source_) {
     scan_raw(sink);
   } else {
@@ -373,17 +381,22 @@ void Demuxer::read_through_libav(int64_t number) {
 }
 
 void Demuxer::archive_scan(ArchiveWriter& out) {
+  archive_info(out, info_);
   table_.archive_fields(out);
   out(end_note_);
 }
 
 bool Demuxer::restore_scan(ArchiveReader& in) {
   if (scanned_) throw Error(ErrorKind::kState, name() + ": scanned twice");
+  StreamInfo info;
   PacketTable table;
   std::string end_note;
+  archive_info(in, info);
   table.archive_fields(in);
   in(end_note);
   if (!table.is_plausible(source_ != nullptr ? source_->size() : -1)) return false;
+  info.path = name();
+  info_ = std::move(info);
   table_ = std::move(table);
   end_note_ = std::move(end_note);
   scanned_ = true;

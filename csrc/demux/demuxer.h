@@ -22,6 +22,9 @@ struct DemuxOptions {
   int stream_index = -1;         // libavformat's number; -1 = the best video stream
   bool ignore_editlist = false;  // present every sample of an MP4; for tests that compare decoders
   std::function<bool()> interrupted;  // asked now and then; true ends the work with Error(kState)
+  // For restore_scan(): leave libavformat alone until open_now() is called. Does nothing where
+  // the source has no random access.
+  bool deferred = false;
 };
 
 // Not thread-safe: one caller at a time.
@@ -36,16 +39,19 @@ class Demuxer final : public PacketSource {
                                        const DemuxOptions& options = {});
   ~Demuxer() override;
 
+  // After a deferred open: what it left out. Does nothing where that is done, or not needed.
+  void open_now();
   const StreamInfo& info() const { return info_; }
+  int wanted_stream() const { return options_.stream_index; }
 
   // Reads the stream once from its start, fills the packet table, and hands each packet to `sink`
   // (an Indexer). Must be called once before packet_count() and read_packet(). Packets without
   // bytes (dropped frames of AVI) are left out.
   void scan(const std::function<void(const Packet&)>& sink);
   bool scanned() const { return scanned_; }
-  // The result of the scan, and such a result in place of a scan. Packets that are no longer what
-  // they were are found out when they are read. False, with nothing restored: it contradicts
-  // itself.
+  // The result of opening and scanning, and such a result in place of both. Packets that are no
+  // longer what they were are found out when they are read. False, with nothing restored: it
+  // contradicts itself.
   void archive_scan(ArchiveWriter& out);
   bool restore_scan(ArchiveReader& in);
   void forget_scan();

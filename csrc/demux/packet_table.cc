@@ -6,7 +6,7 @@
 
 namespace cvdecode {
 
-uint32_t checksum_of(std::span<const uint8_t> data) {
+uint64_t hash_of(std::span<const uint8_t> data) {
   uint64_t hash = 0x9e3779b97f4a7c15ull ^ data.size();
   size_t i = 0;
   for (; i + 8 <= data.size(); i += 8) {
@@ -18,7 +18,11 @@ uint32_t checksum_of(std::span<const uint8_t> data) {
   uint64_t tail = 0;
   if (i < data.size()) std::memcpy(&tail, data.data() + i, data.size() - i);
   hash = (hash ^ tail) * 0xc4ceb9fe1a85ec53ull;
-  return static_cast<uint32_t>(hash >> 32);
+  return hash;
+}
+
+uint32_t checksum_of(std::span<const uint8_t> data) {
+  return static_cast<uint32_t>(hash_of(data) >> 32);
 }
 
 void PacketTable::put_varint(uint64_t value) {

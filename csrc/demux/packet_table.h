@@ -76,7 +76,8 @@ class PacketTable {
   std::map<int64_t, std::vector<uint8_t>> extradata_;
 };
 
-// CRC-free 32-bit mix of all bytes; not cryptographic.
+// Mixes of all bytes, eight at a time; not cryptographic. The checksum is the upper half.
+uint64_t hash_of(std::span<const uint8_t> data);
 uint32_t checksum_of(std::span<const uint8_t> data);
 
 }  // namespace cvdecode

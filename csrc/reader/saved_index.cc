@@ -5,9 +5,10 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,12 +19,23 @@ namespace cvdecode {
 namespace {
 
 // To be raised whenever an indexer or a structure that it fills changes.
-constexpr const char* kVersion = "cvdecode index 2";
+constexpr const char* kVersion = "cvdecode index 3";
 
-uint64_t fnv1a(const std::vector<uint8_t>& bytes, size_t from) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (size_t i = from; i < bytes.size(); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3u;
-  return hash;
+// What stands in front of the bytes: a hash of all that follows it.
+uint64_t seal_of(const std::vector<uint8_t>& bytes) {
+  return hash_of(std::span<const uint8_t>(bytes).subspan(sizeof(uint64_t)));
+}
+
+// Empty where the file cannot be read whole.
+std::vector<uint8_t> content_of(const std::string& file) {
+  std::error_code none;
+  const uintmax_t size = std::filesystem::file_size(file, none);
+  if (none) return {};
+  std::vector<uint8_t> bytes(size);
+  std::ifstream stream(file, std::ios::binary);
+  stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
+  if (stream.gcount() != static_cast<std::streamsize>(size)) return {};
+  return bytes;
 }
 
 }  // namespace
@@ -38,19 +50,17 @@ SavedIndex::SavedIndex(std::string file, const std::string& stamp, const Demuxer
   }
   // The library's version is not enough: a build with other structures must not read these bytes.
   key_ = std::string(kVersion) + " " + CVDECODE_VERSION + " " + index_layout() + " stream " +
-         std::to_string(demuxer.info().stream_index) + " content " + content + " stamp " + stamp;
+         std::to_string(demuxer.wanted_stream()) + " content " + content + " stamp " + stamp;
 }
 
 bool SavedIndex::load(Demuxer& demuxer, FrameIndex& index,
                       std::shared_ptr<const NativeIndex>& native) const {
   if (file_.empty()) return false;
-  std::ifstream stream(file_, std::ios::binary);
-  if (!stream) return false;
-  const std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(stream), {}};
+  const std::vector<uint8_t> bytes = content_of(file_);
   uint64_t hash = 0;
   if (bytes.size() < sizeof(hash)) return false;
   std::memcpy(&hash, bytes.data(), sizeof(hash));
-  if (hash != fnv1a(bytes, sizeof(hash))) return false;
+  if (hash != seal_of(bytes)) return false;
   ArchiveReader in{std::span<const uint8_t>(bytes).subspan(sizeof(hash))};
   std::string key;
   in(key);
@@ -84,7 +94,7 @@ void SavedIndex::store(Demuxer& demuxer, const FrameIndex& index, const NativeIn
   archive_index(out, index, native);
   demuxer.archive_scan(out);
   std::vector<uint8_t> bytes = out.take();
-  hash = fnv1a(bytes, sizeof(hash));
+  hash = seal_of(bytes);
   std::memcpy(bytes.data(), &hash, sizeof(hash));
   const std::string part = file_ + ".part" + std::to_string(getpid());
   {

@@ -159,6 +159,7 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
   }
   const SavedIndex saved(options_.index_file, options_.index_stamp, *demuxer_);
   if (!saved.load(*demuxer_, index_, native_index_)) {
+    demuxer_->open_now();
     std::unique_ptr<Indexer> indexer = make_indexer(demuxer_->info(), &native_index_);
     demuxer_->scan([&](const Packet& packet) { indexer->add_packet(packet); });
     index_ = indexer->finish();

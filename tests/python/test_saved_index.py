@@ -86,6 +86,35 @@ def test_the_index_is_read(path: Path, tmp_path: Path) -> None:
         assert len(video) == frames, "the index was not used"
 
 
+def test_the_container_is_not_looked_at(encode: Encode, tmp_path: Path) -> None:
+    """Its tables are gone, where no hash looks: the index knows all that they said."""
+    path = encode("tables.mp4", "-c:v", "libx264", "-qp", "1", frames=30)
+    copy = tmp_path / "copy.mp4"
+    data = path.read_bytes()
+    free = b"\0\2\0\0free" + bytes((1 << 17) - 8)
+    copy.write_bytes(data + free)  # the last 64 KiB hold no table
+    head = bytearray(copy.read_bytes())
+    stamp = copy.stat()
+    index = tmp_path / "index"
+    with open_with(copy, index):
+        pass
+    table = head.index(b"moov")
+    assert table > 1 << 16, "the first 64 KiB hold no table either"
+    head[table : len(data)] = bytes(len(data) - table)
+    copy.write_bytes(head)
+    os.utime(copy, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(cvdecode.Error):
+        open_with(copy, None)
+    with open_with(copy, index) as warm, open_with(path, None) as whole:
+        assert warm.metadata.time_base == whole.metadata.time_base
+        np.testing.assert_array_equal(warm.pts, whole.pts)
+        for name in ("mv", "ref", "qp"):
+            np.testing.assert_array_equal(
+                getattr(warm.get_frames_at([29, 4]), name),
+                getattr(whole.get_frames_at([29, 4]), name),
+            )
+
+
 @pytest.mark.parametrize("change", ["touched", "longer", "other"])
 def test_an_index_of_something_else_is_not_used(path: Path, tmp_path: Path, change: str) -> None:
     copy = tmp_path / "copy.mp4"
@@ -126,17 +155,20 @@ def test_a_damaged_index_is_made_anew(path: Path, tmp_path: Path) -> None:
             assert len(video) == 30
 
 
-def fnv1a(data: bytes) -> int:
-    """The checksum that stands in the first eight bytes (FNV-1a, 64 bit)."""
-    value = 0xCBF29CE484222325
-    for byte in data:
-        value = (value ^ byte) * 0x100000001B3 & (1 << 64) - 1
-    return value
+def hash_of(data: bytes) -> int:
+    """The checksum that stands in the first eight bytes: multiplied and shifted, word by word."""
+    mask = (1 << 64) - 1
+    words = len(data) // 8
+    value = 0x9E3779B97F4A7C15 ^ len(data)
+    for word in struct.unpack_from(f"<{words}Q", data):
+        value = (value ^ word) * 0xFF51AFD7ED558CCD & mask
+        value ^= value >> 32
+    return (value ^ int.from_bytes(data[8 * words :], "little")) * 0xC4CEB9FE1A85EC53 & mask
 
 
 FORGED = """
 import sys, struct, random, numpy, cvdecode
-from test_saved_index import fnv1a
+from test_saved_index import hash_of
 source, index, planes = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
 good = open(index, "rb").read()
 start = 8 + 8 + struct.unpack_from("<Q", good, 8)[0]  # behind the checksum and the key
@@ -152,7 +184,7 @@ for turn in range(int(sys.argv[5])):
         edges = (0, 1, 2, 0x7F, 0xFF, 1 << 31, (1 << 31) - 1, 1 << 62)
         value = rng.choice((*edges, rng.getrandbits(63)))
         forged[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
-    struct.pack_into("<Q", forged, 0, fnv1a(forged[8:]))
+    struct.pack_into("<Q", forged, 0, hash_of(forged[8:]))
     open(index, "wb").write(forged)
     try:
         with cvdecode.VideoReader(source, planes=planes, index_file=index, max_bytes=1 << 26) as v:
@@ -194,7 +226,7 @@ def test_a_forged_index_does_no_harm(
 
 
 def seal(forged: bytes | bytearray) -> bytes:
-    return fnv1a(bytes(forged[8:])).to_bytes(8, "little") + bytes(forged[8:])
+    return hash_of(bytes(forged[8:])).to_bytes(8, "little") + bytes(forged[8:])
 
 
 def test_an_index_cut_short_leaves_nothing_behind(path: Path, tmp_path: Path) -> None:
@@ -217,8 +249,8 @@ def test_sizes_that_are_no_macroblocks_are_not_taken(encode: Encode, tmp_path: P
         pass
     good = index.read_bytes()
     size = struct.pack("<2i", 64, 48)
-    assert good.count(size) == 1
-    index.write_bytes(seal(good.replace(size, struct.pack("<2i", 68, 52))))
+    assert good.count(size) == 2, "the coded size, then what the container says"
+    index.write_bytes(seal(good.replace(size, struct.pack("<2i", 68, 52), 1)))
     with cvdecode.VideoReader(source, planes=("mv",), index_file=index) as video:
         assert video.segments[0].coded_size == (64, 48)
     assert len(index.read_bytes()) == len(good)
