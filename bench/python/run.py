@@ -221,7 +221,7 @@ def main() -> int:
         "random_access": lambda: random_access(
             sources.gop_sources(arguments.quick), 3 * runs, saver("random_access", 3 * runs)
         ),
-        "threads": lambda: threads(sources.threads_sources(), 2 * runs, saver("threads", 2 * runs)),
+        "threads": lambda: threads(sources.threads_sources(), 4 * runs, saver("threads", 4 * runs)),
         "coviar": lambda: coviar(sources.coviar_source(), gops, runs, saver("coviar", runs)),
         "memory": lambda: memory(sources.gop_source(12, 0), big, saver("memory", 1)),
         "data": lambda: data(
