@@ -71,7 +71,11 @@ void ParseRun::add(const PictureRow& row) {
 }
 
 void ParseRun::start(Job& job) {
-  const ParsedPtr parsed = state_.cache.acquire();
+  ParsedPtr parsed;
+  {
+    const std::lock_guard lock(mutex_);
+    parsed = state_.cache.acquire();
+  }
   ParsedPicture& p = *parsed;
   const Sps& sps = *job.entry->slices.front().sets.sps;
   p.picture = job.picture;
@@ -97,7 +101,8 @@ void ParseRun::start(Job& job) {
     job.mb_end[s] = end;
     end = std::min(end, job.entry->slices[s].header.first_mb_in_slice);
   }
-  job.parsed = parsed;
+  const std::lock_guard lock(mutex_);
+  job.parsed = std::move(parsed);
 }
 
 SliceTargets ParseRun::targets(Job& job) const {

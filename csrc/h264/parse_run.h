@@ -125,7 +125,8 @@ class ParseRun {
   std::deque<Unit> units_;           // not taken yet, in decode order
   std::deque<Unit> ready_;           // to be taken first: unparked, or of the chain
   size_t parked_ = 0;
-  size_t left_ = 0;  // units of this pass that are not done
+  size_t left_ = 0;     // units of this pass that are not done
+  std::mutex reading_;  // of the packets, of what follows, and of beginning a picture
   int64_t packet_number_ = -1;
   std::span<const uint8_t> packet_;
 };

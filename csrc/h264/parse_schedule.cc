@@ -130,12 +130,14 @@ bool ParseRun::claim(ParserState::Worker& worker, Unit* unit) {
   if (failure_ || left_ == 0) return false;
   *unit = std::move(from->front());
   from->pop_front();
+  lock.unlock();
   if (unit->decode) read_slice(worker, *unit);
   return true;
 }
 
-// Called with the lock held: packets are read by one thread at a time.
+// One thread at a time, while the others go on.
 void ParseRun::read_slice(ParserState::Worker& worker, Unit& unit) {
+  const std::lock_guard lock(reading_);
   Job& job = *unit.job;
   if (!job.parsed) {
     start(job);
