@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+import cvdecode
 from conftest import Encode
 from cvdecode import enhance
+from cvdecode.cli import enhance as command
 from cvdecode.cli import main
 
 WIDTH, HEIGHT, COUNT = 64, 48, 10
@@ -98,3 +102,49 @@ def test_what_cannot_be_enhanced_says_why(
     assert "this is no" in said(plain, out, tmp_path / "other.pt")
     assert "no.such" in said(plain, tmp_path / "out.no.such")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net.pt", "other.pt"]
+
+
+def held() -> int:
+    """Bytes of arrays and Python's objects, and of the tensors that are alive."""
+    gc.collect()
+    tensors = [o for o in gc.get_objects() if type(o) is torch.Tensor]
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return tracemalloc.get_traced_memory()[0] + sum(storages.values())
+
+
+@pytest.mark.parametrize("kind", ["window", "vectors"])
+def test_memory_does_not_grow_with_the_file(kind: str, encode: Encode, tmp_path: Path) -> None:
+    width, height, count = 320, 192, 40
+    plain = clip(encode, "plain.mp4", "-pix_fmt", "yuv420p", "-bf", "2")
+    long = encode(
+        "enhance_long.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "2",
+        source=f"testsrc2=size={width}x{height}:rate=30", frames=count,
+    )  # fmt: skip
+    model: Any = enhance.MultiFrame(1, 2, 1, 1, 16)
+    if kind == "vectors":
+        model = enhance.FrameRecurrent(2, 1, None)
+    seen, most = 0, 0
+
+    def look() -> None:
+        nonlocal seen, most
+        seen += 1
+        if seen % 10 == 1:
+            most = max(most, held())
+
+    def enhanced(source: Path) -> int:
+        planes = ("mv", "ref") if kind == "vectors" else ()
+        with cvdecode.VideoReader(source, planes=planes) as video:
+            return command.enhance_file(
+                video, source, tmp_path / "out.mp4", model, "cpu", 40, on_frame=look
+            )
+
+    enhanced(plain)  # what is imported and cached at first stays
+    tracemalloc.start()
+    try:
+        before, seen = held(), 0
+        assert enhanced(long) == count
+    finally:
+        tracemalloc.stop()
+    assert seen == count
+    # A frame is 92 kB as it comes and 246 kB as floats: all of them would be 3.7 MB and more.
+    assert most - before < 8 * width * height * 4
