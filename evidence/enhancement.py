@@ -1,276 +1,393 @@
-"""Enhancement: PSNR gained over the compressed video, recognition after it, cost of alignment.
+"""Enhancement before recognition (Pourreza et al.) in small: rates, architectures, losses.
 
-Luma of synthetic actions, small networks trained from scratch with the pixel loss. Rows of PSNR
-(dB) and of recognition hold a score for each test clip, so that differences of rows are gains.
+Luma of synthetic actions; small networks from scratch. Rows hold a score for each test clip: PSNR
+and temporal consistency in dB, right or wrong and log p of the true class by recognisers that were
+trained on the originals alone.
 """
 
 from __future__ import annotations
 
-import tempfile
-import time
+import functools
+import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import cvdecode
-from cvdecode import enhance
-from cvdecode.study import ffmpeg
+from cvdecode.recipes import statistics
 from cvdecode.study.clips import preprocess
-from cvdecode.study.motion import temporal_consistency
-from evidence import otani, record
-from evidence.actions import APPEARANCES, MOTIONS, SIZE, actions, draw
-from evidence.encode import encode
+from cvdecode.study.motion import dense, temporal_consistency
+from evidence import enhancers, otani, record
+from evidence.actions import APPEARANCES, SIZE
+from evidence.actions import flow as true_flow
 
 FULL = {
-    "train": 48, "test": 48, "frames": 9, "iterations": 150, "batch": 4, "steps": 4, "patch": 32,
-    "rate": 1e-3, "seeds": [0, 1, 2], "recogniser": otani.FULL,
+    "train": 96, "test": 48, "frames": 9, "width": 16, "blocks": 4, "steps": 150, "further": 50,
+    "batch": 4, "unroll": 4, "patch": 32, "rate": 2e-3, "further_rate": 5e-4,
+    "phi_images": 2000, "phi_steps": 120, "seeds": [0, 1, 2],
+    "recogniser": {k: otani.FULL[k] for k in ("train", "test", "textures", "frames", "epochs")},
 }  # fmt: skip
 QUICK = {
-    **FULL, "train": 8, "test": 8, "iterations": 2, "seeds": [0], "recogniser": otani.QUICK,
+    **FULL, "train": 8, "test": 8, "width": 4, "blocks": 2, "steps": 1, "further": 1,
+    "phi_images": 40, "phi_steps": 1, "seeds": [0],
+    "recogniser": {k: otani.QUICK[k] for k in FULL["recogniser"]},  # type: ignore[attr-defined]
 }  # fmt: skip
-CODECS = {
-    "x265": ("-c:v", "libx265", "-x265-params", "log-level=error:pools=none:frame-threads=1"),
-    "x264": ("-c:v", "libx264"),
-}
-# Codec and CRF, network; the most wanted first.
+PIXEL, PERCEPTUAL, GAN = "pixel", "perceptual", "GAN"
+# Stream, row, network and loss; the most wanted first, streams together.
 ROWS = (
-    ("x265 CRF 35", "recurrent"),
-    ("x265 CRF 45", "recurrent"),
-    ("x265 CRF 25", "recurrent"),
-    ("x264 CRF 35", "recurrent"),
-    ("x264 CRF 35", "vectors"),
-    ("x264 CRF 35", "unaligned"),
+    ("x265 CRF 45", "recurrent", "recurrent", PIXEL),
+    ("x265 CRF 45", "perceptual", "recurrent", PERCEPTUAL),
+    ("x265 CRF 45", "GAN", "recurrent", GAN),
+    ("x265 CRF 35", "recurrent", "recurrent", PIXEL),
+    ("x265 CRF 35", "perceptual", "recurrent", PERCEPTUAL),
+    ("x265 CRF 35", "GAN", "recurrent", GAN),
+    ("x265 CRF 35", "window", "window", PIXEL),
+    ("x265 CRF 35", "frame", "frame", PIXEL),
+    ("x265 CRF 25", "recurrent", "recurrent", PIXEL),
+    ("x264 CRF 35", "vectors", "vectors", PIXEL),
+    ("x264 CRF 35", "recurrent", "recurrent", PIXEL),
+    ("x264 CRF 35", "unaligned", "unaligned", PIXEL),
 )
+# Five times as dear as the others: when every seed has those.
+LATER = (("x265 CRF 35", "frame, 30 blocks", "frame, 30 blocks", PIXEL),)
+KINDS = tuple(otani.SPECS)
+SECTIONS = {
+    "psnr": ("PSNR", "dB", 1),
+    "tc": ("Temporal consistency", "dB", 1),
+    "spatial": ("Recognition after enhancement: a net of single pictures", "points", 100),
+    "spatial_log": ("Its log loss (log p of the true class: higher is better)", "nats", 1),
+    "temporal": ("Recognition after enhancement: a net that needs motion", "points", 100),
+    "temporal_log": ("Its log loss", "nats", 1),
+    "lost": ("Which of the two loses more", "points", 100),
+}
+DATA = "synthetic, small nets from scratch"
 
 
-def clips(split: str, stream: str, settings: dict[str, Any], seed: int, folder: Path) -> Any:
-    """((original, compressed, flow), CPU milliseconds a frame that the flow took).
-
-    Tensors (clips, T, 1 or 2, 112, 112); flow of x264 alone.
-    """
-    count, frames = settings[split], settings["frames"]
-    codec, _, crf = stream.split()
-    todo = actions(split, count, len(MOTIONS), settings["recogniser"]["textures"])
-    original = np.stack([draw(a, frames, seed) for a in todo])
-    path = folder / f"{split}_{stream.replace(' ', '')}.mp4"
-    encode(original, path, frames, (*CODECS[codec], "-crf", crf))
-    decoded = np.stack(list(ffmpeg.frames(path, (SIZE * 3 // 2, SIZE), "yuv420p")))[:, :SIZE]
-    shape = (count, frames, 1, SIZE, SIZE)
-    pair = [torch.from_numpy(x.reshape(shape)).float() / 255 for x in (original, decoded)]
-    flow, cost = torch.zeros(count * frames, 2, SIZE, SIZE), 0.0
-    if codec == "x264":
-        with cvdecode.VideoReader(path, planes=("mv", "ref")) as video:
-            begin = time.process_time()
-            for t in range(len(video)):
-                acc = cvdecode.accumulate(video, [t], anchors=[max(0, t - 1)])
-                arrays = torch.from_numpy(acc.displacement), torch.from_numpy(acc.anchor)
-                flow[t] = enhance.stream_flow(*arrays, torch.tensor([t]))[0][0]
-            cost = 1000 * (time.process_time() - begin) / len(video)
-    return (*pair, flow.view(count, frames, 2, SIZE, SIZE)), cost
+def stream_of(row: str) -> str:
+    """ "x265 CRF 35 frame, 30 blocks" -> "x265 CRF 35"."""
+    return " ".join(row.split()[:3])
 
 
-def trained(network: str, data: Any, settings: dict[str, Any], seed: int) -> Any:
-    """A small network after `iterations` steps."""
-    torch.manual_seed(seed)
-    kind: Any = "recurrent" if network == "recurrent" else "vectors"
-    model: Any = enhance.small_enhancer(kind, settings["patch"])
-    optimiser = torch.optim.Adam(model.parameters(), settings["rate"])
-    rng = np.random.default_rng([seed, 5])
-    for _ in range(settings["iterations"]):
-        found = []
-        for _ in range(settings["batch"]):
-            clip = int(rng.integers(len(data[0])))
-            start = int(rng.integers(settings["frames"] - settings["steps"] + 1))
-            part = (tensor[clip, start : start + settings["steps"]] for tensor in data)
-            found.append(enhance.random_patches(settings["patch"], *part))
-        original, compressed, flow = (torch.stack(x) for x in zip(*found, strict=True))
-        inputs = (compressed,) if network == "recurrent" else (compressed, flow)
-        enhance.train_step(model, optimiser, enhance.pixel_loss, original, *inputs)
-    return model
-
-
-@torch.no_grad()
-def enhanced(network: str, model: Any, data: Any) -> tuple[Any, float]:
-    """The clips in 8 bits / 255, and CPU milliseconds a frame, the median over clips."""
-    shown, times = [], []
-    for clip in range(len(data[0])):
-        given = [x[clip : clip + 1] for x in (data[1:2] if network == "recurrent" else data[1:])]
-        begin = time.process_time()
-        shown.append((model(*given) * 255).round().clamp(0, 255) / 255)
-        times.append((time.process_time() - begin) / data[0].shape[1])
-    return torch.cat(shown), 1000 * float(np.median(times))
+# --- scores ---------------------------------------------------------------------------------------
 
 
 def psnr(shown: Any, original: Any) -> Any:
-    return -10 * (shown - original).square().mean((1, 2, 3, 4)).log10().numpy()
+    """dB of each clip; 99 where nothing differs."""
+    error = (shown - original).square().mean((1, 2, 3, 4)).numpy()
+    return -10 * np.log10(np.maximum(error, 10**-9.9))
 
 
-def consistency(frames: Any, flow: Any) -> float:
-    """Temporal consistency, dB, along the x264 stream's own motion; the mean over clips."""
-    samples = enhance.flow_in_samples(flow).numpy()
-    pairs = zip(frames[:, :, 0].numpy(), samples, strict=True)
-    return float(np.mean([temporal_consistency(clip, motion) for clip, motion in pairs]))
+@functools.lru_cache(1)
+def true_motion(told: str, seed: int) -> Any:
+    """(N, T, 2, 112, 112), samples to the frame before: the generator's own, blocks of 4x4."""
+    settings = json.loads(told)
+    times = range(settings["frames"])
+    found = [
+        [-true_flow(action, len(times), seed, max(0, t - 1), t) for t in times]
+        for action in enhancers.todo("test", settings)
+    ]
+    return dense(np.array(found), SIZE, SIZE)
 
 
-def recognised(net: Any, kind: str, frames: Any, label: Any) -> Any:
-    """Right or wrong of each clip; luma as the reader would give it in RGB."""
+def consistency(frames: Any, settings: dict[str, Any], seed: int) -> Any:
+    """Temporal consistency of each clip, dB, along the true motion."""
+    motion = true_motion(enhancers.key(settings), seed)
+    pairs = zip(frames[:, :, 0].numpy(), motion, strict=True)
+    return np.array([temporal_consistency(clip, way) for clip, way in pairs])
+
+
+def log_p(net: Any, kind: str, frames: Any, label: Any) -> tuple[Any, Any]:
+    """Right or wrong, and log p of the true class, of each clip.
+
+    Luma goes in as the reader would give it in RGB.
+    """
     spec = otani.SPECS[kind]
     where = [k * spec.stride for k in range(spec.frames)]
     levels = (frames[:, where] * 255).numpy().astype(np.float64)
     rgb = np.rint(np.clip((levels - 16) * 255 / 219, 0, 255)).astype(np.uint8).repeat(3, 2)
     batch = np.stack([preprocess(clip, spec).transpose(1, 0, 2, 3) for clip in rgb])
-    return (net.scores(batch).argmax(1) == label).astype(np.float64)
+    scores = net.scores(batch).astype(np.float64)
+    highest = scores.max(1, keepdims=True)
+    logs = scores - highest - np.log(np.exp(scores - highest).sum(1, keepdims=True))
+    right = (scores.argmax(1) == label).astype(np.float64)
+    return right, logs[np.arange(len(label)), label]
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def pictures(seed: int) -> Path:
+    """Where the last picture of every test clip is kept, for the crops."""
+    return record.cache() / f"enhancement-shown-{seed}"
 
 
 def run(book: record.Book, settings: dict[str, Any], progress: Any = print) -> None:
     torch.set_num_threads(1)
-    for seed in settings["seeds"]:
-        todo = [row for row in ROWS if not book.has(f"temporal {' '.join(row)}", seed)]
-        if not todo:
+    for group, seed in itertools.product((ROWS, LATER), settings["seeds"]):
+        rows = [row for row in group if not book.has(f"temporal_log {row[0]} {row[1]}", seed)]
+        if not rows:
             continue
         made = otani.originals(seed, settings["recogniser"])
-        nets = {
-            kind: otani.recogniser(kind, made, settings["recogniser"], seed) for kind in otani.SPECS
-        }
-        textures = settings["recogniser"]["textures"]
-        todo_clips = actions("test", settings["test"], len(MOTIONS), textures)
+        nets = {kind: otani.recogniser(kind, made, settings["recogniser"], seed) for kind in KINDS}
+        todo = enhancers.todo("test", settings)
         labels = {
-            "temporal": np.array([a.motion for a in todo_clips]),
-            "spatial": np.array([a.appearance for a in todo_clips]),
+            "temporal": np.array([a.motion for a in todo]),
+            "spatial": np.array([a.appearance for a in todo]),
         }
+        features = functools.cache(lambda seed=seed: enhancers.phi(settings, seed))
+        folder = pictures(seed)
+        folder.mkdir(parents=True, exist_ok=True)
 
         def judge(
             row: str, shown: Any, original: Any, seed: int = seed, nets: Any = nets,
-            labels: Any = labels, **more: Any,
+            labels: Any = labels, folder: Path = folder, **more: Any,
         ) -> None:  # fmt: skip
-            if not book.has(f"psnr {row}", seed):
-                book.add(f"psnr {row}", seed, psnr(shown, original).clip(max=99), **more)
-            right = {}
+            found = {"psnr": psnr(shown, original), "tc": consistency(shown, settings, seed)}
             for kind, net in nets.items():
-                right[kind] = recognised(net, kind, shown, labels[kind])
-                if not book.has(f"{kind} {row}", seed):
-                    book.add(f"{kind} {row}", seed, right[kind])
-            told = ", ".join(f"{kind} {100 * r.mean():.1f} %" for kind, r in right.items())
-            progress(f"seed {seed}  {row}: {psnr(shown, original).mean():.2f} dB, {told}")
+                found[kind], found[f"{kind}_log"] = log_p(net, kind, shown, labels[kind])
+            np.save(folder / f"{row}.npy", (shown[:, -1, 0] * 255).round().byte().numpy())
+            for section, scores in found.items():  # the last one says that all are there
+                if not book.has(f"{section} {row}", seed):
+                    book.add(
+                        f"{section} {row}", seed, scores, **(more if section == "psnr" else {})
+                    )
+            told = ", ".join(f"{k} {v.mean():.3f}" for k, v in found.items())
+            progress(f"seed {seed}  {row}: {told}", flush=True)
 
-        for stream, network in todo:
-            with tempfile.TemporaryDirectory() as folder:
-                train, _ = clips("train", stream, settings, seed, Path(folder))
-                test, cost = clips("test", stream, settings, seed, Path(folder))
-            by_vectors = stream.startswith("x264")
-            if not book.has("temporal original", seed):
-                judge("original", test[0], test[0])
-            if not book.has(f"temporal {stream} compressed", seed):
-                more = {"tc": consistency(test[1], test[2])} if by_vectors else {}
-                judge(f"{stream} compressed", test[1], test[0], **more)
-            flow = test[2]
-            if network == "unaligned":
-                train, test = ((*x[:2], torch.zeros_like(x[2])) for x in (train, test))
-            model = trained(network, train, settings, seed)
-            shown, took = enhanced(network, model, test)
-            more = {"tc": consistency(shown, flow)} if by_vectors else {}
-            judge(f"{stream} {network}", shown, test[0], ms=took, vectors_ms=cost, **more)
+        for stream, name, kind, loss in rows:
+            test = enhancers.clips("test", stream, settings, seed)
+            for other, shown in (("original", test.original),
+                                 (f"{stream} compressed", test.compressed)):  # fmt: skip
+                if not book.has(f"temporal_log {other}", seed):
+                    judge(other, shown, test.original)
+            model = enhancers.trained(
+                kind, loss, stream, settings, seed, lambda features=features: features()[0]
+            )
+            shown, took = enhancers.enhanced(kind, model, test)
+            more = {"ms": round(took, 2)}
+            if kind == "vectors":
+                more["vectors_ms"] = round(test.vectors_ms, 2)
+            if loss != PIXEL:
+                more["phi_accuracy"] = round(features()[1], 4)
+            judge(f"{stream} {name}", shown, test.original, **more)
 
 
-def with_gains(scores: dict[str, Any]) -> dict[str, Any]:
-    """PSNR rows, and "<stream> gain": what the recurrent network adds to the compressed clip."""
+# --- report ---------------------------------------------------------------------------------------
+
+
+def all_scores(book: record.Book) -> dict[str, dict[str, Any]]:
+    """Section -> row -> (seeds, clips), with the rows that are differences of others."""
+    found = {s: record.part(book, f"{s} ").scores() for s in SECTIONS if s != "lost"}
+    whole = found["psnr"]
     gains = {
-        name.replace("recurrent", "gain"): value - scores[name.replace("recurrent", "compressed")]
-        for name, value in scores.items()
-        if name.endswith("recurrent")
+        row.replace("recurrent", "gain"): whole[row] - whole[f"{stream_of(row)} compressed"]
+        for row in whole
+        if row.endswith("recurrent")
     }
-    return {**scores, **gains}
+    found["psnr"] = {**whole, **gains}
+    found["lost"] = {}
+    low = "x265 CRF 45"
+    for kind in KINDS:
+        for name, better, worse in (
+            (f"original to {low}", "original", f"{low} compressed"),
+            (f"{low} to recurrent", f"{low} compressed", f"{low} recurrent"),
+        ):
+            if {better, worse} <= set(found[kind]):
+                found["lost"][f"{kind}: {name}"] = found[kind][better] - found[kind][worse]
+    return found
 
 
-def decibels(section: dict[str, Any], scores: dict[str, Any]) -> str:
-    """Verdicts in dB; the margin of a null is told in its reason."""
-    lines = ["| expected before the run | difference, dB (95 %) | adjusted p | verdict | why |"]
-    lines.append("|---|---|---|---|---|")
-    for line in record.judge(section, scores):
-        found = line.get("comparison")
-        apart = f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})" if found else ""
-        few = f" ({found.seeds} of 3 seeds)" if found and found.seeds < 3 else ""
+def judged(section: str, scores: dict[str, Any]) -> str:
+    """Every expected order of a section and what came of it; nulls tell their margin in `why`."""
+    _, unit, scale = SECTIONS[section]
+    lines = [
+        f"| expected before the run | difference, {unit} (95 %) | adjusted p | verdict | why "
+        "| data and nets |",
+        "|---|---|---|---|---|---|",
+    ]
+    digits = 1 if unit == "points" else 3
+    for line in record.judge(record.expected("enhancement", section), scores):
+        found, apart, few = line.get("comparison"), "", ""
+        if found:
+            apart = (
+                f"{scale * found.difference:+.{digits}f} "
+                f"({scale * found.low:+.{digits}f} to {scale * found.high:+.{digits}f})"
+            )
+            few = f" ({found.seeds} of 3 seeds)" if found.seeds < 3 else ""
         p = f"{line['adjusted_p']:.4f}" if "adjusted_p" in line else ""
         order = line["order"].split(" within")[0]
-        lines.append(f"| {order} | {apart} | {p} | **{line['verdict']}**{few} | {line['why']} |")
+        lines.append(
+            f"| {order} | {apart} | {p} | **{line['verdict']}**{few} | {line['why']} | {DATA} |"
+        )
+    return "\n".join(lines)
+
+
+def spread(scores: Any, scale: float, digits: int, sign: str = "") -> str:
+    low, high = statistics.interval(scores)
+    mean, low, high = (f"{scale * x:{sign}.{digits}f}" for x in (float(np.mean(scores)), low, high))
+    return f"{mean} ({low} to {high})"
+
+
+def table(book: record.Book) -> str:
+    """Means and their 95 % intervals over seeds and clips."""
+    scores = all_scores(book)
+    last = {r["row"]: r for r in record.part(book, "psnr ").rows}
+    lines = [
+        "| row | PSNR, dB | gain, dB | TC, dB | spatial, % | log loss | temporal, % | log loss "
+        "| ms a frame | data and nets |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    streams = list(dict.fromkeys(row[0] for row in ROWS))
+    names = [
+        f"{stream} {row}"
+        for stream in streams
+        for row in ("compressed", *(r[1] for r in ROWS + LATER if r[0] == stream))
+    ]
+    for name in ("original", *names):
+        if name not in scores["temporal_log"]:
+            had = sorted(r["seed"] for r in record.part(book, "temporal_log ").rows
+                         if r["row"] == name)  # fmt: skip
+            what = f"seeds {had} only, not judged" if had else "not run"
+            lines.append(f"| {name} | {what} | | | | | | | | {DATA} |")
+            continue
+        level, gain = "", ""
+        if name != "original":
+            mine = scores["psnr"][name]
+            level = f"{mine.mean():.2f}"
+            if not name.endswith("compressed"):
+                gain = spread(mine - scores["psnr"][f"{stream_of(name)} compressed"], 1, 3, "+")
+        seen = []
+        for kind in KINDS[::-1]:
+            seen += [spread(scores[kind][name], 100, 1), spread(-scores[f"{kind}_log"][name], 1, 2)]
+        took = last[name].get("ms")
+        lines.append(
+            f"| {name} | {level} | {gain} | {scores['tc'][name].mean():.2f} | "
+            f"{' | '.join(seen)} | {'' if took is None else f'{took:.1f}'} | {DATA} |"
+        )
     return "\n".join(lines)
 
 
 def report(book: record.Book) -> str:
     s = book.settings
-    parts = {kind: record.part(book, f"{kind} ") for kind in ("psnr", *otani.SPECS)}
-    scores = {kind: part.scores() for kind, part in parts.items()}
-    last = {r["row"]: r for r in parts["psnr"].rows}
-    lines = ["| row | PSNR, dB | gain, dB | TC, dB | spatial, % | temporal, % | ms a frame |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for name, found in scores["psnr"].items():
-        right = " | ".join(f"{100 * scores[k][name].mean():.1f}" for k in ("spatial", "temporal"))
-        if name == "original":
-            lines.append(f"| original | | | | {right} | |")
-            continue
-        base = scores["psnr"][f"{name.rsplit(' ', 1)[0]} compressed"]
-        tc, took = last[name].get("tc"), last[name].get("ms")
-        lines.append(
-            f"| {name} | {found.mean():.2f} | {(found - base).mean():+.2f} | "
-            f"{'' if tc is None else f'{tc:.2f}'} | {right} | "
-            f"{'' if took is None else f'{took:.1f}'} |"
+    scores = all_scores(book)
+    rows = record.part(book, "psnr ").rows
+    cost = [r["vectors_ms"] for r in rows if "vectors_ms" in r]
+    sure = [r["phi_accuracy"] for r in rows if "phi_accuracy" in r]
+    vectors = f", which took {np.mean(cost):.1f} ms a frame beside it" if cost else ""
+    text = [
+        "## Enhancement: rates, architectures, losses, and what alignment costs",
+        f"Synthetic clips (8 motions x {len(APPEARANCES)} textures) of {s['frames']} pictures of "
+        f"{SIZE}x{SIZE}, encoders at their defaults; small networks (ENet {s['width']} channels, "
+        f"{s['blocks']} blocks) from scratch. {s['train']} training and {s['test']} test clips, "
+        f"other ones each seed; seeds {book.seeds}. Intervals: bootstrap over seeds and clips.",
+        f"Training, equal for every row: {s['steps']} steps with the pixel loss and "
+        f"{s['further']} more with the row's own (pixel unless it says perceptual or GAN; the "
+        f"three go on from one network), {s['batch']} sequences of {s['unroll']} patches of "
+        f"{s['patch']}, the same draws: hundreds of steps where the paper has 150 epochs of 28,000 "
+        "clips. Networks start as the identity. *recurrent*, *window* (one frame on each side) and "
+        "*frame, 30 blocks* have 141 k parameters; *frame* (6 blocks, 28 k) has as many "
+        "multiply-adds as *recurrent*; *vectors* is recurrent and aligned by the stream's own "
+        "vectors, *unaligned* not at all (19 k both).",
+        "No pre-trained weights can be had, so phi of the perceptual loss is not VGG-19: it is the "
+        "last convolution, before activation, of a small net trained on other data and other "
+        "labels than the recognisers (10 classes of stripes, textures.py, in grey"
+        + (f"; right on {100 * np.mean(sure):.0f} % of held-out ones" if sure else "")
+        + "). The discriminator is ESRGAN's at an eighth of its width. Recognisers: those of "
+        f"otani.md, trained on {s['recogniser']['train']} originals and never on compressed or "
+        "enhanced clips; spatial tells the texture from single pictures (chance 16.7 %, log loss "
+        "1.79), temporal the motion from eight (12.5 %, 2.08). An earlier run with longer training "
+        "at one rate is [enhancement_first](enhancement_first.md).",
+        table(book),
+        "TC: PSNR of each frame against the one before it, moved along the generator's true "
+        "motion: the same for every row. Time: CPU, one thread, a busy machine, the network alone; "
+        f"*vectors* reads and accumulates the stream's vectors{vectors}.",
+    ]
+    for section, (title, _, _) in SECTIONS.items():
+        text += [f"### {title}", judged(section, scores[section])]
+    if has_crops(book):
+        text.append(
+            f"![crops](enhancement_crops.png)\n\nMiddle 64x64 of the last picture of three test "
+            f"clips (seed {book.seeds[0]}), enlarged; synthetic, small nets from scratch."
         )
-    cost = last.get("x264 CRF 35 vectors", {}).get("vectors_ms", float("nan"))
-    nets = s["recogniser"]
-    return "\n\n".join(
-        [
-            "## Enhancement: what it gains, and what alignment costs",
-            f"Synthetic clips (8 motions x {len(APPEARANCES)} textures) of {s['frames']} pictures "
-            f"of {SIZE}x{SIZE}, encoders at their defaults; small networks (ENet 16 channels, 4 "
-            f"blocks) from scratch, pixel loss, {s['iterations']} steps of {s['batch']} sequences "
-            f"of {s['steps']} patches of {s['patch']}: far less than the paper's 150 epochs. "
-            f"{s['train']} training and {s['test']} test clips, other ones each seed, seeds "
-            f"{book.seeds}. Recognisers: those of otani.md, trained on {nets['train']} originals "
-            "and never on compressed or enhanced clips; spatial tells the texture from single "
-            "pictures (chance 16.7 %), temporal the motion from eight (12.5 %). Not run: "
-            "perceptual and adversarial losses, frame by frame, multi-frame. An earlier run with "
-            "longer training at one rate, x264 and the stream's vectors among it, is "
-            "[enhancement_first](enhancement_first.md).",
-            "\n".join(lines),
-            "Time: CPU, one thread, a busy machine. TC: PSNR of each frame against the one before "
-            "it, moved along the x264 stream's own vectors"
-            + (f", which took {cost:.1f} ms a frame beside it." if cost == cost else "."),
-            decibels(record.expected("enhancement", "psnr"), with_gains(scores["psnr"])),
-            *(
-                f"### Recognition after enhancement: {kind}\n\n"
-                + record.verdicts(record.expected("enhancement", kind), scores[kind])
-                for kind in ("spatial", "temporal")
-            ),
-        ]
-    )
+    return "\n\n".join(text)
+
+
+CROPS = ("compressed", "recurrent", "perceptual", "GAN")
+
+
+def has_crops(book: record.Book) -> bool:
+    wanted = [f"x265 CRF {crf} {row}.npy" for crf in (35, 45) for row in CROPS]
+    return bool(book.seeds) and all((pictures(book.seeds[0]) / n).exists() for n in wanted)
+
+
+def draw_crops(book: record.Book, path: Path) -> None:
+    """Compressed, enhanced by each loss, original, side by side."""
+    from matplotlib import pyplot
+
+    folder = pictures(book.seeds[0])
+    columns = [*CROPS, "original"]
+    chosen = [(crf, clip) for crf in (35, 45) for clip in (0, 17, 43)]
+    figure, axes = pyplot.subplots(6, len(columns), figsize=(9, 11))
+    for line, (crf, clip) in zip(axes, chosen, strict=True):
+        for axis, column in zip(line, columns, strict=True):
+            name = column if column == "original" else f"x265 CRF {crf} {column}"
+            picture = np.load(folder / f"{name}.npy")
+            clip %= len(picture)
+            axis.imshow(picture[clip, 24:88, 24:88], cmap="gray", vmin=0, vmax=255,
+                        interpolation="nearest")  # fmt: skip
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.set_title({"recurrent": "pixel loss"}.get(column, column), fontsize=9)
+        line[0].set_ylabel(f"CRF {crf}, clip {clip}", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
 
 
 def draw_figure(book: record.Book, path: Path) -> None:
-    """PSNR and accuracy of x265 over CRF, compressed and enhanced."""
+    """Gain, accuracy and log loss of x265 over CRF; the gain of each architecture."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(13, 3.7))
-    for axis, (kind, scale) in zip(
-        axes, (("psnr", 1), ("spatial", 100), ("temporal", 100)), strict=True
-    ):
-        scores = record.part(book, f"{kind} ").scores()
-        for network, style in (("compressed", "o--"), ("recurrent", "s-")):
-            rates = sorted(int(n.split()[2]) for n in scores if n.endswith(network) and "x265" in n)
-            found = [scale * scores[f"x265 CRF {crf} {network}"].mean() for crf in rates]
-            axis.plot(rates, found, style, label=network)
-        if kind != "psnr":
-            level = 100 * scores["original"].mean()
-            axis.axhline(level, color="#888", linestyle=":", label="original")
-        axis.set_title("PSNR, dB" if kind == "psnr" else f"{kind}, % right", fontsize=10)
+    scores = all_scores(book)
+    figure, axes = pyplot.subplots(2, 3, figsize=(13, 7.2))
+    panels = (
+        ("psnr", 1, "PSNR gained, dB"), ("spatial", 100, "spatial, % right"),
+        ("spatial_log", -1, "spatial, log loss"), ("tc", 1, "TC, dB"),
+        ("temporal", 100, "temporal, % right"), ("temporal_log", -1, "temporal, log loss"),
+    )  # fmt: skip
+    styles = {"compressed": "ko--", "recurrent": "s-", "perceptual": "^-", "GAN": "v-"}
+    for axis, (section, scale, title) in zip(axes.flat, panels, strict=True):
+        mine = scores[section]
+        for row, style in styles.items():
+            rates = [c for c in (25, 35, 45) if f"x265 CRF {c} {row}" in mine]
+            found = [mine[f"x265 CRF {c} {row}"] for c in rates]
+            if section == "psnr":
+                base = [mine[f"x265 CRF {c} compressed"] for c in rates]
+                found = [a - b for a, b in zip(found, base, strict=True)]
+            means = np.array([scale * f.mean() for f in found])
+            ends = np.array([np.sort(scale * np.array(statistics.interval(f))) for f in found])
+            if len(rates):
+                label = "pixel loss" if row == "recurrent" else row
+                errors = np.abs(ends.T - means)
+                axis.errorbar(rates, means, errors, fmt=style, capsize=3, label=label)
+        if section != "psnr":
+            axis.axhline(
+                scale * mine["original"].mean(), color="#888", linestyle=":", label="original"
+            )
+        axis.set_title(title, fontsize=10)
         axis.set_xlabel("CRF of x265")
+        axis.set_xticks([25, 35, 45])
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(fontsize=8)
+    figure.suptitle("synthetic clips, small networks from scratch; bars: 95 %", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
+    if has_crops(book):
+        draw_crops(book, path.with_name(f"{path.stem}_crops.png"))
