@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from evidence import ablation, plots, record
+from evidence import ablation, otani, plots, record
 
 EXPERIMENTS = (
     "bframes",
@@ -20,12 +20,14 @@ EXPERIMENTS = (
     "enhancement",
     "johnston",
     "otani",
+    "otani_real",
     "efficiency",
 )
 # Name -> (experiment, other settings). Defaults: what people really have, by virtual GOPs.
 VARIANTS = {
     "ablation_half": ("ablation", ablation.HALF),
     "ablation_defaults": ("ablation", {**ablation.HALF, "codec": "default"}),
+    "otani_hevc": ("otani", otani.HEVC),
 }
 TWINS = {"frames": "variants", "alignment": "variants"}
 """Experiments made by one module: name -> module."""

@@ -46,6 +46,11 @@ QUICK = {
     **FULL, "train": 16, "test": 8, "textures": 1, "frames": 12, "epochs": 1, "measured": 1,
     "h264": [[20, 12], [50, 12]], "jpeg": [90], "trained": [50], "seeds": [0],
 }  # fmt: skip
+# The variant otani_hevc: x265 beside x264, and nets trained on CRF 20; in a cache of its own.
+HEVC = {
+    "name": "otani_hevc", "hevc": [20, 30, 40, 50], "jpeg": [], "trained": [20],
+    "h264": [[20, 12], [30, 12], [40, 12], [50, 12]],
+}  # fmt: skip
 SPECS = {
     # A 2-D net whose first layer sees eight successive pictures at once.
     "temporal": ClipSpec(56, 56, 8, 1, "btchw", (0.46,) * 3, (0.12,) * 3),
@@ -165,7 +170,14 @@ def written(split: str, settings: dict[str, Any], seed: int, folder: Path) -> An
 def cells(settings: dict[str, Any]) -> dict[str, Setting]:
     """What a cell is called in the tables, and what it is."""
     h264 = {f"CRF {c} GOP {g}": Setting("h264", "crf", c, g) for c, g in settings["h264"]}
-    return h264 | {f"JPEG {s}": Setting("jpeg", "strength", s) for s in settings["jpeg"]}
+    hevc = {f"HEVC CRF {c}": Setting("hevc", "crf", c) for c in settings.get("hevc", ())}
+    jpeg = {f"JPEG {s}": Setting("jpeg", "strength", s) for s in settings["jpeg"]}
+    return {**h264, **hevc, **jpeg}
+
+
+def name_of(settings: dict[str, Any]) -> str:
+    """Of the experiment or its variant."""
+    return str(settings.get("name", "otani"))
 
 
 def trained_names(settings: dict[str, Any]) -> list[str]:
@@ -182,7 +194,7 @@ def rows(settings: dict[str, Any]) -> list[str]:
 
 def originals(seed: int, settings: dict[str, Any]) -> dict[str, Any]:
     """The clips of a seed, in the cache."""
-    folder = record.cache() / f"otani-{settings['train']}-{settings['frames']}-{seed}"
+    folder = record.cache() / f"{name_of(settings)}-{settings['train']}-{settings['frames']}-{seed}"
     train, train_labels = written("train", settings, seed, folder)
     test, test_labels = written("test", settings, seed, folder)
     return {
@@ -200,13 +212,15 @@ def grid_of(seed: int, settings: dict[str, Any], progress: Any) -> dict[str, Any
     learned = [chosen[name] for name in trained_names(settings)]
     for inputs, wanted in ((train, learned), (test, list(chosen.values()))):
         begin = time.process_time()
-        summary = transcode(inputs, wanted, grid, join=True)
+        summary = transcode(inputs, wanted, grid, join=True, command=record.command())
         if summary.failed:
             raise ValueError(f"{summary.failed[0]}")
         progress(f"seed {seed}: {len(inputs)} clips, {len(wanted)} settings transcoded, "
                  f"{time.process_time() - begin:.0f} s of Python beside ffmpeg's own")  # fmt: skip
     some = np.random.default_rng(0).permutation(len(test))[: settings["measured"]]
-    measured, failed = measure_grid([test[k] for k in some], grid, folder / "measures.jsonl")
+    measured, failed = measure_grid(
+        [test[k] for k in some], grid, folder / "measures.jsonl", command=record.command()
+    )
     if failed:
         raise ValueError(f"{failed[0]}")
     return {**made, "grid": grid, "measures": measured}
@@ -233,9 +247,11 @@ def run(book: record.Book, settings: dict[str, Any], progress: Any = print) -> N
                 more["mean_qp"] = float(np.mean([r["mean_qp"] for r in mine]))
                 bits = [r["macroblock_bits"] / r["frames"] for r in mine]
                 more["bits_per_frame"] = float(np.mean(bits))
-            more["bytes"] = sum(r["bytes"] for r in mine)
+            # Without container: HEVC clips are MP4 files, the others have none.
+            sizes = [r["video_bytes"] for r in mine]
+            more["bytes"] = sum(sizes)
             if not book.has(f"size {cell}", seed):
-                book.add(f"size {cell}", seed, np.log2([r["bytes"] for r in mine]), **more)
+                book.add(f"size {cell}", seed, np.log2(sizes), **more)
         for kind in SPECS:
             judged(book, kind, made, settings, seed, progress)
 
@@ -271,7 +287,7 @@ def judged(
         evaluate(
             model, made["grid"], labels, out, name=f"{kind}, trained on {quality}",
             originals=made["test"], settings=list(tested.values()), classes=CLASSES[kind],
-            batch=24, seed=seed,
+            batch=24, seed=seed, command=record.command(),
         )  # fmt: skip
         lines = [r for r in read_lines(out) if r["kind"] == "clip"]
         for cell, name in tested.items():

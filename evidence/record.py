@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,11 @@ def versions() -> dict[str, str]:
         "ffmpeg": ffmpeg.stdout.split()[2],
         "machine": platform.machine(),
     }
+
+
+def command() -> str:
+    """What was typed, for the records beside the rows."""
+    return shlex.join(["python", "-m", "evidence", *sys.argv[1:]])
 
 
 def cache() -> Path:
@@ -77,7 +83,7 @@ class Book:
             **more,
             "settings": self.settings,
             "versions": versions(),
-            "command": " ".join(["python", "-m", "evidence", *sys.argv[1:]]),
+            "command": command(),
         }
         self.rows.append(entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
