@@ -14,6 +14,7 @@ from cvdecode.cli import (
     enhance_train,
     evaluate,
     extract,
+    grad_cam,
     predict,
     probe,
     study,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     probe, extract, accumulate, view, bench, study, train, evaluate, predict,
-    enhance, enhance_train,
+    enhance, enhance_train, grad_cam,
 )  # fmt: skip
 
 

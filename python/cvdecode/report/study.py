@@ -22,6 +22,10 @@ KINDS = ("study", "cell", "measures", "cross", "fine_tuned", "still", "picture",
 """Kinds of records that a page shows; the lines of single clips are read for nothing but counts."""
 
 
+WIDE = 640
+"""Samples: a picture that is wider gets the width of the page."""
+
+
 def write_study_page(
     inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, title: str = ""
 ) -> Path:
@@ -45,7 +49,13 @@ def write_study_page(
             records += _loading(read_lines(timing))
     if not any(r["kind"] not in ("study", "loading") for r in records):
         raise StudyError(f"{', '.join(map(str, inputs))}: no results of a study in there")
-    name = title or _title(records)
+    return write_page(records, out, title=title or _title(records), clips=clips)
+
+
+def write_page(
+    records: Records, out: str | os.PathLike[str], *, title: str, clips: int = 0
+) -> Path:
+    """Writes the page of these records; `clips` scored ones were left out of them."""
     body = "\n".join(
         part
         for part in (
@@ -62,7 +72,7 @@ def write_study_page(
     )
     page = (HERE / "study.html").read_text(encoding="utf-8")
     kept = "".join(dump(r) + "\n" for r in records if r["kind"] != "picture")
-    page = page.replace("__TITLE__", html.escape(name)).replace("__BODY__", body)
+    page = page.replace("__TITLE__", html.escape(title)).replace("__BODY__", body)
     page = page.replace("__RECORDS__", kept.replace("</", "<\\/"))
     write_atomic(out, page)
     return Path(out)
@@ -85,11 +95,12 @@ def _loading(lines: Records) -> Records:
     ]
 
 
-def _figure(title: str, picture: str | None, note: str = "") -> str:
+def _figure(title: str, picture: str | None, note: str = "", *, wide: bool = False) -> str:
     if picture is None:
         return ""
     small = f"<small>{html.escape(note)}</small>" if note else ""
-    return f"<figure><figcaption>{html.escape(title)}{small}</figcaption>{picture}</figure>"
+    across = ' class="wide"' if wide else ""
+    return f"<figure{across}><figcaption>{html.escape(title)}{small}</figcaption>{picture}</figure>"
 
 
 def _section(title: str, parts: Sequence[str]) -> str:
@@ -303,6 +314,7 @@ def _pictures(records: Records) -> str:
                 f'<img alt="{html.escape(r["title"], quote=True)}" '
                 f'src="data:image/png;base64,{html.escape(r["png"], quote=True)}">',
                 r.get("caption", ""),
+                wide=r.get("width", 0) > WIDE,
             )
             for r in records
             if r["kind"] == "picture"

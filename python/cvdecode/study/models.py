@@ -113,7 +113,11 @@ def with_weights(module: Any, weights: str | None) -> Any:
         import torch
 
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        module.load_state_dict(state.get("model_state", state))
+        try:
+            module.load_state_dict(state.get("model_state", state))
+        except RuntimeError as error:
+            said = " ".join(str(error).split())[:300]
+            raise StudyError(f"{weights} is not of this network: {said}") from None
     return module
 
 

@@ -16,8 +16,8 @@ from .records import Record
 Array = npt.NDArray[Any]
 
 
-def picture(title: str, pixels: Array, caption: str = "") -> Record:
-    """A record of kind "picture" from (H, W) grey or (H, W, 3) RGB, uint8.
+def png(pixels: Array) -> bytes:
+    """(H, W) grey or (H, W, 3) RGB, uint8, as a PNG file.
 
     Raises:
         ToolMissing: Pillow is not installed.
@@ -28,12 +28,22 @@ def picture(title: str, pixels: Array, caption: str = "") -> Record:
         raise ToolMissing("pictures need Pillow: pip install 'cvdecode[study]'") from None
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def picture(title: str, pixels: Array, caption: str = "") -> Record:
+    """A record of kind "picture" from (H, W) grey or (H, W, 3) RGB, uint8.
+
+    Raises:
+        ToolMissing: Pillow is not installed.
+    """
     return {
         "key": f"picture|{title}",
         "kind": "picture",
         "title": title,
         "caption": caption,
-        "png": base64.b64encode(buffer.getvalue()).decode(),
+        "width": pixels.shape[1],
+        "png": base64.b64encode(png(pixels)).decode(),
     }
 
 
