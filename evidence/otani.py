@@ -8,7 +8,6 @@ paper's video models: one that needs motion and one that sees single pictures.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,6 @@ from cvdecode.study.grid import Setting
 from cvdecode.study.manifest import load_manifest
 from cvdecode.study.models import Model, torch_call
 from cvdecode.study.records import read_lines
-from cvdecode.study.scores import slope
 from cvdecode.study.survey import measure_grid
 from cvdecode.study.transcode import transcode
 from evidence import record
@@ -298,192 +296,15 @@ def judged(
             progress(f"seed {seed}  {kind} {cell}{note}: {100 * right.mean():.1f} %")
 
 
-def facts(book: record.Book) -> dict[str, dict[str, float]]:
-    """Cell -> means over seeds of what its "size" rows tell."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in book.rows:
-        if row["row"].startswith("size "):
-            found.setdefault(row["row"].removeprefix("size "), []).append(row)
-    wanted = ("bytes", "ssim", "mae", "mean_qp", "bits_per_frame")
-    return {
-        cell: {k: float(np.mean([r[k] for r in rs])) for k in wanted if k in rs[0]}
-        for cell, rs in found.items()
-    }
-
-
-def grid_table(book: record.Book) -> str:
-    """Both nets' accuracy, size, true QP and damage of every cell."""
-    told = facts(book)
-    accuracy = {row: 100 * scores.mean() for row, scores in book.scores().items()}
-    raw = book.settings["frames"] * SIZE * SIZE * 3 // 2 / 1e3
-    lines = [
-        "| cell | temporal, % | spatial, % | kB a clip | mean QP | bits a picture | SSIM | MAE |",
-        "|---|---|---|---|---|---|---|---|",
-        f"| original | {accuracy['temporal original']:.1f} | {accuracy['spatial original']:.1f} | "
-        f"{raw:.1f} (raw) | | | 1 | 0 |",
-    ]
-    for cell, fact in told.items():
-        qp = f"{fact['mean_qp']:.1f}" if "mean_qp" in fact else ""
-        bits = f"{fact['bits_per_frame']:,.0f}" if "bits_per_frame" in fact else ""
-        lines.append(
-            f"| {cell} | {accuracy[f'temporal {cell}']:.1f} | {accuracy[f'spatial {cell}']:.1f} | "
-            f"{fact['bytes'] / book.settings['test'] / 1e3:.2f} | {qp} | {bits} | "
-            f"{fact['ssim']:.3f} | {fact['mae']:.4f} |"
-        )
-    return "\n".join(lines)
-
-
-def lines_through(book: record.Book) -> str:
-    """The straight lines of accuracy over SSIM and MAE, as the paper fits them, and how good."""
-    told = facts(book)
-    scores = book.scores()
-    said = []
-    for kind in SPECS:
-        for measure, unit, per in (("ssim", "0.01 SSIM", 0.01), ("mae", "1/256 MAE", 1 / 256)):
-            x = [fact[measure] for fact in told.values()]
-            y = [100 * scores[f"{kind} {cell}"].mean() for cell in told]
-            rise, _ = slope(x, y)
-            r = float(np.corrcoef(x, y)[0, 1]) if np.std(y) else float("nan")
-            said.append(f"{kind} {per * rise:+.2f} points per {unit} (r {r:.2f})")
-    return "; ".join(said)
-
-
-def coarser(book: record.Book) -> str:
-    """What the encoder makes of the same CRF when every picture is an I picture."""
-    told = facts(book)
-    pairs = [
-        f"{told[f'CRF {crf} GOP 1']['mean_qp']:.1f} against "
-        f"{told[f'CRF {crf} GOP 12']['mean_qp']:.1f} at CRF {crf}"
-        for crf, gop in book.settings["h264"]
-        if gop == 1 and f"CRF {crf} GOP 12" in told
-    ]
-    return (
-        "A part of why GOP 1 is the worst, and smaller than GOP 2, is read off the coded QP: at "
-        f"the same CRF the encoder quantises I-only streams coarser, mean QP {', '.join(pairs)}. "
-        "It is not all: where QP is at its limit, GOP 1 is still the worst."
-    )
-
-
-def halving(book: record.Book) -> str:
-    """How much CRF halves the size, from step to step, GOP 12."""
-    told = {c: f for c, f in facts(book).items() if c.startswith("CRF") and c.endswith("GOP 12")}
-    steps = []
-    for (a, one), (b, other) in itertools.pairwise(told.items()):
-        low, high = (int(name.split()[1]) for name in (a, b))
-        octaves = np.log2(one["bytes"] / other["bytes"])
-        steps.append(f"{(high - low) / octaves:.1f} (CRF {low} to {high})")
-    return ", ".join(steps)
-
-
-def won_back(book: record.Book) -> str:
-    """Share of the loss that training on what is tested gives back."""
-    scores = {row: float(s.mean()) for row, s in book.scores().items()}
-    said = []
-    for kind in SPECS:
-        for cell in trained_names(book.settings):
-            lost = scores[f"{kind} original"] - scores[f"{kind} {cell}"]
-            own = scores[f"{kind} {cell}, trained on it"]
-            back = own - scores[f"{kind} {cell}"]
-            share = f", {100 * back / lost:.0f} % of what was lost" if lost > 0.05 else ""
-            said.append(
-                f"{kind} {cell.split(' GOP')[0]}: {100 * own:.1f} % ({100 * back:+.1f}{share})"
-            )
-    return "; ".join(said)
-
-
 def report(book: record.Book) -> str:
-    s = book.settings
-    text = [
-        "## Accuracy against quality: CRF, GOP, JPEG",
-        "The experiment of Otani et al. in small, made by the functions behind `cvdecode study` "
-        "(transcode, measure, evaluate, training on a cell): the originals are uncompressed "
-        f"synthetic clips (8 motions x 6 textures, {s['frames']} pictures of {SIZE}x{SIZE}, grey), "
-        f"{s['train']} to train on and {s['test']} to test, other ones each seed; seeds "
-        f"{book.seeds}. x264 preset medium through one process a setting, so its rate control "
-        "carries over from clip to clip. *Temporal*: class = motion (chance 12.5 %), a 2-D net "
-        "whose first layer sees eight successive pictures at 56x56; *spatial*: class = texture "
-        "(chance 16.7 %), single pictures at 112x112, scores of three added. Both are small "
-        f"residual nets from scratch, {s['epochs']} epochs, no pre-training; the paper's "
-        "are X3D, SlowFast, TimeSformer and Video Swin on Kinetics. At 112 samples a macroblock "
-        "covers more than ten times the share of a picture that it does at 360 lines: the shape of "
-        "the curves can be compared, not the CRF at which they bend. MFNet-3D was tried and left "
-        "out: 9 epochs of 192 clips took it to 26 % on motion, at ten times the cost.",
-    ]
-    if set(rows(s)) <= set(book.scores()):
-        text += [
-            grid_table(book),
-            "Size: coded pictures with their headers (Annex B), no container; mean QP and bits "
-            f"as parsed from the streams. SSIM and MAE: means over {s['measured']} clips a seed, "
-            "RGB, range [0, 1].",
-            coarser(book),
-            f"Straight lines over all compressed cells: {lines_through(book)}. The paper calls "
-            "the relation linear: -1.32 points per 1/256 MAE, -2.21 per 0.01 SSIM (X3D-M).",
-            f"CRF steps that halve the size, GOP 12: {halving(book)}.",
-            "Trained and tested at the same CRF, GOP 12, against trained on the originals: "
-            f"{won_back(book)}.",
-        ]
-    for part, title in (
-        ("temporal", "### The net that needs motion"),
-        ("spatial", "### The net that sees single pictures"),
-    ):
-        mine = record.part(book, f"{part} ")
-        section = record.expected("otani", part)
-        text += [title, record.verdicts(section, mine.scores())]
-    sizes = record.part(book, "size ").scores()
-    text += [
-        "### Size",
-        "Differences are log2 of a clip's bytes: 1 is a factor of 2.",
-        record.verdicts(record.expected("otani", "size"), sizes, scale=1),
-    ]
-    return "\n\n".join(text)
+    """The page, in evidence.otani_report."""
+    from evidence import otani_report
+
+    return otani_report.report(book)
 
 
 def draw_figure(book: record.Book, path: Path) -> None:
-    """Accuracy against CRF for each GOP, against SSIM, and size against CRF."""
-    import matplotlib
+    """The page's figure."""
+    from evidence import otani_report
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    told = facts(book)
-    scores = {row: 100 * s.mean() for row, s in book.scores().items()}
-    h264 = [(*map(int, c.replace("GOP ", "").split()[1:]), c) for c in told if c[0] == "C"]
-    gops = sorted({gop for _, gop, _ in h264})
-    figure, axes = pyplot.subplots(1, 4, figsize=(17, 3.9))
-    for axis, kind in zip(axes, SPECS, strict=False):
-        for gop in gops:
-            mine = sorted((crf, scores[f"{kind} {c}"]) for crf, g, c in h264 if g == gop)
-            axis.plot(*zip(*mine, strict=True), marker="o", markersize=4, label=f"GOP {gop}")
-        own = [
-            (int(c.split()[1]), scores[f"{kind} {c}, trained on it"])
-            for c in trained_names(book.settings)
-        ]
-        axis.plot(*zip(*own, strict=True), "k^", label="trained at this CRF, GOP 12")
-        axis.axhline(scores[f"{kind} original"], color="#888", linestyle="--", linewidth=1)
-        axis.set_title(f"{kind} (dashed: original)", fontsize=10)
-        axis.set_xlabel("CRF")
-        axis.set_ylabel("% right")
-        axis.legend(fontsize=8)
-    for kind, mark in zip(SPECS, "os", strict=True):
-        points = [(fact["ssim"], scores[f"{kind} {cell}"]) for cell, fact in told.items()]
-        axes[2].plot(*zip(*points, strict=True), mark, markersize=5, label=kind)
-    axes[2].set_xlabel("SSIM")
-    axes[2].set_ylabel("% right")
-    axes[2].set_title("every compressed cell", fontsize=10)
-    axes[2].legend(fontsize=8)
-    for gop in gops:
-        mine = sorted(
-            (crf, told[c]["bytes"] / book.settings["test"] / 1e3) for crf, g, c in h264 if g == gop
-        )
-        axes[3].plot(*zip(*mine, strict=True), marker="o", markersize=4, label=f"GOP {gop}")
-    axes[3].set_yscale("log")
-    axes[3].set_xlabel("CRF")
-    axes[3].set_ylabel("kB a clip")
-    axes[3].set_title("size", fontsize=10)
-    axes[3].legend(fontsize=8)
-    for axis in axes:
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
+    otani_report.draw_figure(book, path)

@@ -25,6 +25,8 @@ from evidence import (
     mfcd,
     motion_error,
     otani,
+    otani_real,
+    otani_report,
     real,
     record,
     rows,
@@ -35,6 +37,7 @@ from evidence.variants import alignment, frames
 
 import cvdecode
 from cvdecode import heads
+from cvdecode.study.records import read_lines
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +187,13 @@ def test_every_expected_order_names_rows_that_exist() -> None:
     for kind in ("temporal", "spatial", "size"):
         found = [r.removeprefix(f"{kind} ") for r in otani.rows(otani.FULL) if r.startswith(kind)]
         known["otani", kind] = found
+        more = otani.rows({**otani.FULL, **otani.HEVC})
+        known["otani_hevc", kind] = [r.removeprefix(f"{kind} ") for r in more if r.startswith(kind)]
+    known["otani_hevc", "lost"] = otani.rows({**otani.FULL, **otani.HEVC})
+    for kind in otani_real.KINDS:
+        pairs = [r for r in otani_real.rows(otani_real.FULL) if r.startswith(kind)]
+        known["otani_real", kind] = [r.removeprefix(f"{kind} ") for r in pairs]
+    known["otani_real", "both"] = [f"{k}: lost from 20 to 50" for k in otani_real.KINDS]
     for keys, names in known.items():
         section = record.expected(*keys)
         for better, worse, why in section["orders"]:
@@ -413,6 +423,20 @@ def test_real_clips_in_short(tmp_path: Path) -> None:
     assert {row["row"] for row in book.rows} == set(real.ROWS)
 
 
+def test_real_clips_over_crf_in_short(tmp_path: Path) -> None:
+    if not real.folder().is_dir():
+        pytest.skip(f"no action clips at {real.folder()}")
+    settings = {**otani_real.QUICK, "clips": 8}
+    book = record.Book(tmp_path / "r.jsonl", "otani_real", settings)
+    otani_real.run(book, settings, progress=lambda _: None)
+    assert {r["row"] for r in book.rows} - set(otani_real.rows(settings)) == {"size 20", "size 50"}
+    text = otani_real.report(book)
+    assert "| tested on | original | 20 | 50 |" in text
+    before = len(book.rows)
+    otani_real.run(book, settings, progress=lambda _: None)
+    assert len(book.rows) == before
+
+
 def test_mirrored_motions() -> None:
     """Left to right turns left into right and clockwise into counter-clockwise, and back."""
     name = actions.MOTIONS
@@ -431,7 +455,9 @@ def test_quality_in_short(tmp_path: Path) -> None:
     book = record.Book(tmp_path / "otani.jsonl", "otani", otani.QUICK)
     otani.run(book, otani.QUICK, progress=lambda _: None)
     assert set(book.scores()) == set(otani.rows(otani.QUICK))
-    told = otani.facts(book)
+    typed = [r["command"] for r in read_lines(next(record.cache().rglob("temporal-*.jsonl")))[:1]]
+    assert typed[0].startswith("python -m evidence"), "what a study's page shows"
+    told = otani_report.facts(book)
     assert told["CRF 50 GOP 12"]["bytes"] < told["CRF 20 GOP 12"]["bytes"] / 4
     assert told["CRF 50 GOP 12"]["mean_qp"] > 45
     assert told["CRF 50 GOP 12"]["ssim"] < told["CRF 20 GOP 12"]["ssim"]
