@@ -46,7 +46,10 @@ def dataset(folder: str, epoch: int, options: tuple[tuple[str, Any], ...]) -> An
     from cvdecode.data import TSN, CompressedVideoDataset, MultiScaleCrop
 
     paths = sorted(str(path) for path in Path(folder).glob("*.mp4"))
-    found = CompressedVideoDataset(paths, TSN(3), view=MultiScaleCrop(224), **dict(options))
+    chosen = dict(options)
+    if chosen.pop("indexed"):  # beside the clips; made by the round that is not counted
+        chosen["index_file"] = Path(folder) / "index.json"
+    found = CompressedVideoDataset(paths, TSN(3), view=MultiScaleCrop(224), **chosen)
     found.set_epoch(epoch)
     return found
 
@@ -70,8 +73,9 @@ def plans(folder: str, epoch: int) -> list[tuple[str, int, int, Any, Any, str]]:
     return found
 
 
-def ours(**options: Any) -> Samples:
-    key = tuple(options.items())
+def ours(indexed: bool = False, **options: Any) -> Samples:
+    """Without an index a video is scanned each time that it is opened, as peers have to."""
+    key = (("indexed", indexed), *options.items())
 
     def read(folder: str, epoch: int, item: int, *_: Any) -> None:
         dataset(folder, epoch, key)[item]
@@ -206,17 +210,28 @@ def first_batch(folder: str) -> Seconds:
 
 RGB_PEER = "torchcodec: three RGB frames"
 PYAV_PEER = "PyAV + NumPy: I + MV + R"
-COVIAR = {
-    "cvdecode: I + MV + R (coded)": ours(residual="coded"),
-    "cvdecode: I + MV + R (recon_diff)": ours(residual="recon_diff"),
-    PYAV_PEER: Samples(pyav_sample),
+COVIAR_OPTIONS: dict[str, dict[str, Any]] = {
+    "cvdecode: I + MV + R (coded)": {"residual": "coded"},
+    "cvdecode: I + MV + R (recon_diff)": {"residual": "recon_diff"},
 }
-MOTION = {
-    "cvdecode: MV accumulated": ours(modalities=("mv",)),
-    "cvdecode: MV accumulated, 4x4 blocks": ours(modalities=("mv",), mv_grid=4),
-    "cvdecode: MV one step": ours(modalities=("mv",), motion="step"),
-    "cvdecode: vectors and references": ours(modalities=("mv",), motion="coded"),
-    RGB_PEER: Samples(torchcodec_sample),
+MOTION_OPTIONS: dict[str, dict[str, Any]] = {
+    "cvdecode: MV accumulated": {"modalities": ("mv",)},
+    "cvdecode: MV accumulated, 4x4 blocks": {"modalities": ("mv",), "mv_grid": 4},
+    "cvdecode: MV one step": {"modalities": ("mv",), "motion": "step"},
+    "cvdecode: vectors and references": {"modalities": ("mv",), "motion": "coded"},
 }
+
+
+def candidates(options: dict[str, dict[str, Any]]) -> dict[str, Samples]:
+    """Each without and with the data set's index."""
+    return {
+        name + text: ours(indexed, **each)
+        for name, each in options.items()
+        for text, indexed in (("", False), (", index_file", True))
+    }
+
+
+COVIAR = {**candidates(COVIAR_OPTIONS), PYAV_PEER: Samples(pyav_sample)}
+MOTION = {**candidates(MOTION_OPTIONS), RGB_PEER: Samples(torchcodec_sample)}
 FIRST_BATCH = "cvdecode: first batch of 32 of 10,000 files"
 CANDIDATES: dict[str, Any] = {**COVIAR, **MOTION, FIRST_BATCH: first_batch}

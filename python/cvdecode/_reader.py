@@ -138,9 +138,9 @@ class VideoReader:
         self._segments = segments_of(self._index)
         self._frames_cache: dict[str, Array] | None = None
         self._play_order: PlayOrder | None = None
-        self._metadata = Metadata(
-            **metadata_fields(self._opening.name, self._core.info(), self._index)
-        )
+        # Made when it is asked for, but from here on: it outlives close().
+        self._info = self._core.info()
+        self._metadata: Metadata | None = None
 
     def _handle(self) -> _core.Reader:
         """The native reader; opened anew in the child of a fork."""
@@ -212,6 +212,9 @@ class VideoReader:
     @property
     def metadata(self) -> Metadata:
         """Codec, sizes, rates, units; see Metadata."""
+        if self._metadata is None:
+            fields = metadata_fields(self._opening.name, self._info, self._index)
+            self._metadata = Metadata(**fields)
         return self._metadata
 
     def _frames(self) -> dict[str, Array]:

@@ -184,10 +184,7 @@ def test_the_index_is_kept_completed_and_used(folder: Path, tmp_path: Path) -> N
     assert set(json.loads(file.read_text())["videos"]) >= {"good0.mp4", "good4.mp4"}
 
 
-def test_long_videos_open_by_their_own_index(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cvdecode.data._index.LONG", 1)
+def test_videos_open_by_their_own_index(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "set.json"
     dataset = make(folder, "skip", index_file=file)
     kept = sorted((tmp_path / "set.json.d").iterdir())
@@ -196,3 +193,12 @@ def test_long_videos_open_by_their_own_index(
     plain = make(folder, "skip")
     assert torch.equal(dataset[0]["mv"], plain[0]["mv"])
     assert [path.stat().st_mtime_ns for path in kept] == stamps
+    # The readers' indexes are used: one that is not what was written is made anew.
+    kept[0].write_bytes(kept[0].read_bytes()[:-1])
+    for item in range(5):
+        dataset[item]
+    assert kept[0].stat().st_mtime_ns != stamps[0]
+    # Without them (here the folder is gone) videos are scanned, and nothing is written.
+    shutil.rmtree(tmp_path / "set.json.d")
+    assert torch.equal(dataset[0]["mv"], plain[0]["mv"])
+    assert not (tmp_path / "set.json.d").exists()

@@ -63,7 +63,8 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         seed: of all randomness.
         index_file: where to keep an index of all videos; made or completed at once, in parallel.
             It tells frame counts and GOPs without opening files (``video(i)``), finds bad files
-            beforehand, and lets long videos open without a scan.
+            beforehand, and lets videos open without a scan (some 300 bytes a frame, in a folder
+            beside it).
         index_workers: threads that make the index; None: one a core.
         progress: show a progress bar while the index is made.
         transform: applied to each sample (a dict) at the end.
@@ -238,8 +239,9 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         rng = np.random.default_rng((self.seed, epoch, index))
         reader_file = None
         if self.index is not None:
-            entry = self.entries[index]
-            reader_file = self.index.reader_file(entry.path, self.index.videos[entry.path].size)
+            reader_file = self.index.reader_file(self.entries[index].path)
+            if not os.path.exists(reader_file):  # taken away: the folder may be read-only by now
+                reader_file = None
         return read_sample(path, self.what, self.sampler, self.view, rng, reader_file, self._memory)
 
     def _fail(self, index: int, epoch: int, error: str, message: str) -> None:

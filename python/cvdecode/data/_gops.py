@@ -57,7 +57,7 @@ class GopTable:
 
     def gop_of(self, frames: Any) -> Any:
         """Number of the GOP of a frame, or of an array of them."""
-        return np.searchsorted(self.starts, frames, side="right") - 1
+        return self.starts.searchsorted(frames, side="right") - 1
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -1,9 +1,9 @@
 """The index of a data set, kept in a file: what every video holds, found out once.
 
-{"version": 1, "videos": {path: [size, mtime_ns, frames, width, height, gops, error]}} as JSON;
+{"version": 2, "videos": {path: [size, mtime_ns, frames, width, height, gops, error]}} as JSON;
 ``gops`` is a flat list of (start, key) pairs, ``error`` the reason why a video cannot be read.
-Beside it, in a folder of the same name with ".d", lie the readers' own indexes of long videos,
-which open without a scan.
+Beside it, in a folder of the same name with ".d", lie the readers' own indexes of the videos, which
+open without a scan and without a look at the container's tables.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ import numpy as np
 import cvdecode
 from cvdecode.data._gops import GopTable
 
-VERSION = 1
-LONG = 4 << 20
-"""Bytes from which on a video is worth an index file of its own."""
+VERSION = 2
 
 
 class Video(NamedTuple):
@@ -70,12 +68,9 @@ class DatasetIndex:
         except (ValueError, KeyError, TypeError, IndexError):
             self.videos = {}  # damaged: made anew
 
-    def reader_file(self, path: str, size: int) -> str | None:
-        """Where the reader keeps its own index of a video; None for short ones."""
-        if size < LONG:
-            return None
-        name = hashlib.sha256(path.encode()).hexdigest()[:32]
-        return os.path.join(f"{self.file}.d", f"{name}.idx")
+    def reader_file(self, path: str) -> str:
+        """Where the reader keeps its own index of a video."""
+        return f"{self.file}.d/{hashlib.sha256(path.encode()).hexdigest()[:32]}.idx"
 
     def complete(self, paths: Sequence[str], root: str, workers: int, progress: bool) -> None:
         """Scan the videos that are new or changed, in parallel, and save.
@@ -89,13 +84,12 @@ class DatasetIndex:
                 missing.append(path)
         if not missing:
             return
-        if any(self.reader_file(p, _stamp(os.path.join(root, p))[0]) for p in missing):
-            os.makedirs(f"{self.file}.d", exist_ok=True)
+        os.makedirs(f"{self.file}.d", exist_ok=True)
 
         def scan(path: str) -> tuple[str, Video]:
             full = os.path.join(root, path)
             size, mtime_ns = _stamp(full)
-            return path, _scan(full, size, mtime_ns, self.reader_file(path, size))
+            return path, _scan(full, size, mtime_ns, self.reader_file(path))
 
         # Scanning happens in native code, which lets go of the interpreter: threads are enough.
         pool = concurrent.futures.ThreadPoolExecutor(max(1, workers))
@@ -129,7 +123,7 @@ def _stamp(path: str) -> tuple[int, int]:
     return (stat.st_size, stat.st_mtime_ns)
 
 
-def _scan(path: str, size: int, mtime_ns: int, index_file: str | None) -> Video:
+def _scan(path: str, size: int, mtime_ns: int, index_file: str) -> Video:
     try:
         with cvdecode.VideoReader(path, planes=(), index_file=index_file) as video:
             if len(video) == 0:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +28,8 @@ from cvdecode.data.views import View, Window
 MODALITIES = ("iframe", "mv", "residual", "qp", "mb_type", "bits", "mask", "rgb")
 CELLS = ("qp", "mb_type", "bits")
 Array = npt.NDArray[Any]
+Places = Array | slice
+"""Which places of a flat draw hold a frame: bool (places,), or all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,12 +132,6 @@ def sample_of(
     def took(name: str, value: float) -> None:
         seconds[name] = seconds.get(name, 0.0) + value
 
-    @contextlib.contextmanager
-    def reading() -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        took("read", time.perf_counter() - start)
-
     if len(video) == 0:
         raise cvdecode.CorruptStream(f"{path} has no frame")
     gops = gop_table(video, what.virtual_gop)
@@ -149,49 +143,48 @@ def sample_of(
     sample: dict[str, Any] = {}
     lost = np.zeros(draw.frames.size, np.bool_)
     shape = draw.frames.shape
-    present = draw.frames.ravel() != PADDING
-    frames = draw.frames.ravel()[present]
+    frames, present = _present(draw.frames)
 
-    def put(name: str, tensors: list[torch.Tensor], where: Array, shape: Any) -> None:
+    def put(name: str, tensors: list[torch.Tensor], where: Places, shape: Any) -> None:
         sample[name] = _arranged(tensors, where, shape, view.num_crops > 1)
 
-    def put_pictures(name: str, pictures: Array, where: Array, shape: Any) -> None:
+    def put_pictures(name: str, pictures: Array, where: Places, shape: Any) -> None:
         tensors = _resample.encoded(pictures, window, "none")
         if shifts is not None:
             tensors = [shift_hls(tensor, shifts) for tensor in tensors]
         put(name, tensors, where, shape)
 
     if "iframe" in what.modalities:
-        there = draw.iframes.ravel() != PADDING
-        with reading():
-            pictures = video.get_rgb_at(draw.iframes.ravel()[there])
+        iframes, there = _present(draw.iframes)
+        start = time.perf_counter()
+        pictures = video.get_rgb_at(iframes)
+        took("read", time.perf_counter() - start)
         put_pictures("iframe", pictures, there, draw.iframes.shape)
     if "rgb" in what.modalities:
-        with reading():
-            pictures = video.get_rgb_at(frames)
+        start = time.perf_counter()
+        pictures = video.get_rgb_at(frames)
+        took("read", time.perf_counter() - start)
         put_pictures("rgb", pictures, present, shape)
     if what.planes:
-        with reading():
-            clip = video.get_frames_at(frames)
+        start = time.perf_counter()
+        clip = video.get_frames_at(frames)
+        took("read", time.perf_counter() - start)
         lost[present] |= clip.lost
         for name, tensors in _of_clip(clip, what, window):
             put(name, tensors, present, shape)
     if what.accumulates:
-        with reading():
-            acc = _accumulate(video, frames, what, gops, memory or Memory())
-        took("read", -acc.stats.cpu_seconds)
+        start = time.perf_counter()
+        acc = _accumulate(video, frames, what, gops, memory or Memory())
+        took("read", time.perf_counter() - start - acc.stats.cpu_seconds)
         took("accumulate", acc.stats.cpu_seconds)
-        # Mostly the first cell tells.
-        broken = [
-            mask[0, 0] == cvdecode.MASK_BROKEN and (mask == cvdecode.MASK_BROKEN).all()
-            for mask in acc.mask
-        ]
-        lost[present] |= np.array(broken, np.bool_)
+        lost[present] |= _broken(acc.mask)
         for name, tensors in _of_accumulation(acc, what, window):
             put(name, tensors, present, shape)
     stats = video.stats
-    for place, frame in zip(np.flatnonzero(present), frames.tolist(), strict=True):
-        lost[place] |= frame in stats.damage
+    damage: dict[int, str] = {}
+    if stats.damage:
+        lost[present] |= [frame in stats.damage for frame in frames.tolist()]
+        damage = {f: stats.damage[f] for f in sorted(set(frames.tolist()) & set(stats.damage))}
     sample["frames"] = torch.from_numpy(draw.frames)
     sample["iframes"] = torch.from_numpy(draw.iframes)
     sample["lost"] = torch.from_numpy(lost.reshape(shape))
@@ -203,9 +196,24 @@ def sample_of(
         "height": segment.height,
         "slices_parsed": stats.slices_parsed,
         "pictures_decoded": stats.pictures_decoded,
-        "damage": {f: stats.damage[f] for f in sorted(stats.damage) if f in set(frames)},
+        "damage": damage,
     }
     return sample
+
+
+def _present(drawn: Indices) -> tuple[Indices, Places]:
+    """The frames of a draw but for its padding, flat, and which of its places they stand at."""
+    flat = drawn.ravel()
+    there = flat != PADDING
+    return (flat, slice(None)) if there.all() else (flat[there], there)
+
+
+def _broken(masks: Array) -> Array:
+    """Of which frames nothing is left: bool (T,)."""
+    broken: Array = masks[:, 0, 0] == cvdecode.MASK_BROKEN  # mostly the first cell tells
+    for row in np.flatnonzero(broken):
+        broken[row] = (masks[row] == cvdecode.MASK_BROKEN).all()
+    return broken
 
 
 def gop_table(video: cvdecode.VideoReader, virtual_gop: int | None) -> GopTable:
@@ -354,12 +362,12 @@ def _residuals(acc: cvdecode.Accumulation, what: What, window: Window) -> list[t
 
 
 def _arranged(
-    tensors: list[torch.Tensor], present: Array, shape: tuple[int, ...], crops: bool
+    tensors: list[torch.Tensor], present: Places, shape: tuple[int, ...], crops: bool
 ) -> torch.Tensor:
     """Crops (N, ...) as (crops, *shape, ...), or (*shape, ...) for one; padding rows are zeros."""
     arranged = []
     for tensor in tensors:
-        if not present.all():
+        if not isinstance(present, slice):
             full = tensor.new_zeros((len(present), *tensor.shape[1:]))
             full[torch.from_numpy(present)] = tensor
             tensor = full

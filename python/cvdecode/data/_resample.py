@@ -25,9 +25,7 @@ def encoded(planes: Array, window: Window, encoding: Any) -> list[torch.Tensor]:
 
     See cvdecode.resample, which does all of it in one pass.
     """
-    out = torch.empty((len(window.crops), *planes.shape[:2], *window.size), dtype=torch.uint8)
-    cvdecode.resample(planes, *window, encoding=encoding, out=out.numpy())
-    return list(out.unbind())
+    return [torch.from_numpy(c) for c in cvdecode.resample(planes, *window, encoding=encoding)]
 
 
 def encoded_residual(luma: Array, chroma: Array | None, window: Window) -> list[torch.Tensor]:
@@ -35,15 +33,14 @@ def encoded_residual(luma: Array, chroma: Array | None, window: Window) -> list[
 
     Chroma is repeated to luma size; 128 where there is none.
     """
-    out = torch.empty((len(window.crops), len(luma), 3, *window.size), dtype=torch.uint8)
-    bytes_ = out.numpy()
+    bytes_ = np.empty((len(window.crops), len(luma), 3, *window.size), np.uint8)
     cvdecode.resample(luma[:, None], *window, encoding="residual", out=bytes_[:, :, :1])
     if chroma is None:
         bytes_[:, :, 1:] = 128
     else:
         options: dict[str, Any] = {"encoding": "residual", "halved": True}
         cvdecode.resample(chroma, *window, **options, out=bytes_[:, :, 1:])
-    return list(out.unbind())
+    return [torch.from_numpy(crop) for crop in bytes_]
 
 
 def bilinear(boxes: Array, window: Window) -> list[torch.Tensor]:

@@ -95,12 +95,13 @@ class TSN:
         if self.dialect == "team_net":
             return Draw(self._within(gops, number, rng), iframes)
         frames = self._segments(gops.num_frames, 1, rng)
-        at_start = gops.starts[gops.gop_of(frames)] == frames
+        number = gops.gop_of(frames)
+        at_start = gops.starts[number] == frames
         if self.dialect == "coviar":
-            frames = np.where(at_start & (frames > 0), frames - 1, frames)
+            frames -= at_start & (frames > 0)
         else:
-            alone = gops.stops[gops.gop_of(frames)] - frames == 1
-            frames = np.where(at_start & ~alone, frames + 1, frames)
+            alone = gops.stops[number] - frames == 1
+            frames += at_start & ~alone
         return Draw(frames, iframes)
 
     def _segments(self, num_frames: int, first: int, rng: np.random.Generator) -> Indices:
