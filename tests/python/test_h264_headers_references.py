@@ -21,7 +21,8 @@ from test_h264_headers import elements_of, expected_pps, expected_slice, expecte
 
 
 def read_literally(path: Path) -> tuple[References, list[dict[str, Any]], bool]:
-    """The literal reading of a file from trace_headers' output, its slices, whether it has fields.
+    """The literal reading of a file from trace_headers' output, its slices (redundant ones left
+    out), whether it has fields.
 
     Parameter sets of an avcC come from our parser, whose reading test_h264_headers.py checks.
     """
@@ -45,7 +46,8 @@ def read_literally(path: Path) -> tuple[References, list[dict[str, Any]], bool]:
             header = expected_slice(elements, pps, sps)
             if header["field_pic_flag"]:
                 return literal, slices, True
-            slices.append(header | {"poc_type": sps["pic_order_cnt_type"]})
+            if not header["redundant_pic_cnt"]:
+                slices.append(header | {"poc_type": sps["pic_order_cnt_type"]})
             literal.slice(header, sps)
     literal.finish()
     return literal, slices, False
