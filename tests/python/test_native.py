@@ -1,7 +1,7 @@
 """The native backend: vectors against libavcodec, laziness, threads, damage.
 
-Exactness of every plane is proven elsewhere (test_reconstruct and the exporter simulator); here is
-what surrounds it: which slices are parsed, by how many threads, and what damage takes.
+Exactness of every plane is proven elsewhere (test_oracle_native.py); here is what surrounds it:
+which slices are parsed, by how many threads, and what damage takes.
 """
 
 from __future__ import annotations

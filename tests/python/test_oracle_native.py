@@ -19,11 +19,15 @@ from oracles.reconstruct import reconstruct
 from oracles.shared import DATA, in_scope, manifest
 
 LONG = os.environ.get("CVDECODE_LONG") == "1"
+DEPARTS = "excluded: libavcodec departs from 8.4.1.2.3"
 
 
-def _require_exact(report: Report) -> None:
+def _require_exact(report: Report, *, may_depart: bool = False) -> None:
+    """Nothing differs and no picture was left out, but where libavcodec may depart."""
     assert not report.unsupported, f"{report.path.name}: refused: {report.unsupported}"
     assert not report.findings, f"{report.path.name}:\n" + "\n".join(report.findings)
+    left_out = {k: n for k, n in report.counts.items() if k.startswith("excluded") and n}
+    assert set(left_out) <= ({DEPARTS} if may_depart else set()), f"{report.path.name}: {left_out}"
     assert report.counts["macroblocks"] == report.counts["macroblocks exact"]
     assert report.counts["pictures"] > 0
 
@@ -75,7 +79,7 @@ def test_handmade_streams_are_exact(tmp_path: Path, seed: int) -> None:
     )
     path = tmp_path / f"hand{seed}.264"
     written = handmade.write(path, recipe)
-    _require_exact(compare(path, plain_c=True))
+    _require_exact(compare(path, plain_c=True), may_depart=True)
     for made, p in zip(written, native.pictures(native.open_debug(path)), strict=True):
         _as_written(made, p)
 
