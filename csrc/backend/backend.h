@@ -49,6 +49,15 @@ struct Request {
   int64_t row = 0;
 };
 
+// What pytorch-coviar's loader needs of one picture.
+struct BgrRequest {
+  int32_t picture = 0;
+  uint8_t* bgr = nullptr;  // uint8 (height, width, 3) of the display size; null = not wanted
+  // Null = not wanted. Becomes list 0 of the mv plane, without a second pass, where what comes out
+  // with the pixels certainly is what read() gives, and stays as it is elsewhere.
+  std::vector<int16_t>* mv = nullptr;
+};
+
 // A backend is used by one thread at a time. It may start threads of its own inside read().
 class Backend {
  public:
@@ -61,10 +70,10 @@ class Backend {
   // an entry in stats().damage; Error is thrown only for what makes the whole stream unreadable.
   virtual void read(std::span<const Request> requests, PlaneMask planes, Clip& clip) = 0;
   virtual const Stats& stats() const = 0;
-  // Pictures as pytorch-coviar's loader converts them: uint8 (height, width, 3) BGR of the display
-  // size each, in the order of `pictures` (ascending, unique). False: one of them was lost.
-  virtual bool read_bgr(std::span<const int32_t> pictures, std::span<uint8_t* const> out) {
-    (void)pictures, (void)out;
+  // Pictures as pytorch-coviar's loader converts them, in one pass. Requests are sorted by decode
+  // number and unique. False: pixels that were asked for are lost.
+  virtual bool read_bgr(std::span<const BgrRequest> requests) {
+    (void)requests;
     throw Error(ErrorKind::kPlaneUnavailable, std::string(name()) + " decodes no pixels");
   }
 };

@@ -91,17 +91,31 @@ class LibavBackend final : public Backend {
     });
   }
 
-  bool read_bgr(std::span<const int32_t> pictures, std::span<uint8_t* const> out) override {
+  bool read_bgr(std::span<const BgrRequest> requests) override {
     check_planes(mask_of(Plane::kRgb));
+    // Elsewhere libavcodec conceals damage in another way once it is asked for vectors.
+    const bool mpeg4 = traits_.family == CodecFamily::kMpeg4;
+    PlaneMask planes = mask_of(Plane::kRgb);
+    std::vector<int32_t> wanted;
+    for (const BgrRequest& r : requests) {
+      if (mpeg4 && r.mv != nullptr) planes |= mask_of(Plane::kMv);
+      if (mpeg4 || r.bgr != nullptr) wanted.push_back(r.picture);
+    }
     bool good = true;
-    session_for(mask_of(Plane::kRgb)).decode(pictures, [&](const LibavSession::Output& output) {
-      const auto it = std::lower_bound(pictures.begin(), pictures.end(), output.picture);
+    session_for(planes).decode(wanted, [&](const LibavSession::Output& output) {
+      const auto it = std::lower_bound(
+          requests.begin(), requests.end(), output.picture,
+          [](const BgrRequest& r, int32_t picture) { return r.picture < picture; });
       const Picture& picture = context_.index.pictures[static_cast<size_t>(output.picture)];
       const Geometry& g = context_.index.segments[static_cast<size_t>(picture.segment)].geometry;
+      if (mpeg4 && it->mv != nullptr && has_vectors(output, g)) {
+        it->mv->resize(plane_row_bytes(g, Plane::kMv) / (2 * sizeof(int16_t)));
+        fill_list0(*output.frame, g, it->mv->data());
+      }
+      if (it->bgr == nullptr) return;
       std::string problem = output.problem;
       if (output.frame != nullptr) {
-        problem = converter_.convert_bgr(*output.frame, g.width(), g.height(),
-                                         out[static_cast<size_t>(it - pictures.begin())]);
+        problem = converter_.convert_bgr(*output.frame, g.width(), g.height(), it->bgr);
       }
       if (problem.empty()) return;
       lose(output.picture, "pixels", problem);
@@ -111,16 +125,30 @@ class LibavBackend final : public Backend {
   }
 
  private:
+  // Whether an MPEG-4 frame that was decoded for its pixels has the vectors that read() gives.
+  bool has_vectors(const LibavSession::Output& output, const Geometry& g) {
+    if (output.frame == nullptr || !output.problem.empty() ||
+        !damage_of(*output.frame, output.picture).empty() ||
+        (output.flushed && !has_side_data(*output.frame))) {
+      return false;
+    }
+    return mpeg4().is_exported(*output.frame, output.picture, g);
+  }
+
+  Mpeg4Motion& mpeg4() {
+    if (!mpeg4_) mpeg4_.emplace(context_);
+    return *mpeg4_;
+  }
+
   // The data planes of MPEG-4 pictures that need no decoder: which of the requests have them now.
   std::vector<uint8_t> parse(std::span<const Request> requests, PlaneMask planes, Clip& clip) {
     std::vector<uint8_t> parsed(requests.size(), 0);
     const PlaneMask data_planes = planes & ~mask_of(Plane::kRgb);
     if (traits_.family != CodecFamily::kMpeg4 || data_planes == 0) return parsed;
-    if (!mpeg4_) mpeg4_.emplace(context_);
     for (size_t i = 0; i < requests.size(); ++i) {
       const References references =
           references_ ? references_->of(requests[i].picture, false) : References{};
-      if (!mpeg4_->read(requests[i].picture, references, data_planes, requests[i].row, clip)) {
+      if (!mpeg4().read(requests[i].picture, references, data_planes, requests[i].row, clip)) {
         continue;
       }
       parsed[i] = 1;

@@ -6,12 +6,10 @@
 #include <span>
 
 extern "C" {
-#include <libavutil/motion_vector.h>
 #include <libavutil/video_enc_params.h>
 }
 
 namespace cvdecode {
-namespace {
 
 std::span<const AVMotionVector> vectors_of(const AVFrame& frame) {
   const AVFrameSideData* data = av_frame_get_side_data(&frame, AV_FRAME_DATA_MOTION_VECTORS);
@@ -19,6 +17,8 @@ std::span<const AVMotionVector> vectors_of(const AVFrame& frame) {
   return {reinterpret_cast<const AVMotionVector*>(data->data),
           static_cast<size_t>(data->size) / sizeof(AVMotionVector)};
 }
+
+namespace {
 
 // motion / scale luma samples, as quarter samples. Every exporting codec has scale 2 or 4, so the
 // result is exact; other scales would be rounded towards zero.
@@ -62,20 +62,22 @@ void fill_block(T* plane, int stride, const Cells& c, T value) {
   }
 }
 
-// The mv plane: list 0 x, y, list 1 x, y. It may hold an earlier batch, so it is cleared, a row of
-// macroblocks at a time, just before that row is written to: libavcodec exports in raster order,
-// and the row is in the cache then.
+// The mv plane: list 0 x, y, list 1 x, y, or its first list alone. It may hold an earlier batch, so
+// it is cleared, a row of macroblocks at a time, just before that row is written to: libavcodec
+// exports in raster order, and the row is in the cache then.
+template <int kLists>
 void fill_vectors(std::span<const AVMotionVector> vectors, int w4, int h4, int16_t* mv) {
   const ptrdiff_t stride = w4;
   const ptrdiff_t cells = stride * h4;
   int cleared = 0;
   const auto clear_to = [&](int end) {
-    for (int plane = 0; plane < 4; ++plane) {
+    for (int plane = 0; plane < 2 * kLists; ++plane) {
       std::fill_n(mv + plane * cells + cleared * stride, (end - cleared) * stride, int16_t{0});
     }
     cleared = end;
   };
   for (const AVMotionVector& v : vectors) {
+    if (kLists == 1 && v.source > 0) continue;
     const int x = (v.dst_x - (v.w >> 1)) >> 2;
     const int y = (v.dst_y - (v.h >> 1)) >> 2;
     const int width = v.w >> 2;
@@ -193,7 +195,7 @@ void fill_motion(const AVFrame& frame, CodecFamily family, const References& ref
     if (unknown) {
       std::fill_n(mv, 4 * cells, int16_t{0});
     } else {
-      fill_vectors(vectors, w4, h4, mv);
+      fill_vectors<2>(vectors, w4, h4, mv);
     }
   }
 
@@ -222,6 +224,10 @@ void fill_motion(const AVFrame& frame, CodecFamily family, const References& ref
       mb_type[static_cast<ptrdiff_t>(c.y0 >> 2) * w16 + (c.x0 >> 2)] = static_cast<uint8_t>(type);
     }
   }
+}
+
+void fill_list0(const AVFrame& frame, const Geometry& g, int16_t* mv) {
+  fill_vectors<1>(vectors_of(frame), g.w4(), g.h4(), mv);
 }
 
 bool has_qp(const AVFrame& frame) {

@@ -1,8 +1,13 @@
 // libavcodec's exported side data as rows of planes (docs/planes.md, docs/libavcodec.md).
 #pragma once
 
+extern "C" {
+#include <libavutil/motion_vector.h>
+}
+
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "av/handles.h"
@@ -11,6 +16,9 @@
 #include "frame/frame_index.h"
 
 namespace cvdecode {
+
+// As libavcodec exported them, in raster order of the macroblocks; empty = none.
+std::span<const AVMotionVector> vectors_of(const AVFrame& frame);
 
 // The two pictures that the vectors of one picture refer to, as far as the codec's rules tell:
 // list 0 and list 1 in the sense of AVMotionVector::source.
@@ -41,6 +49,9 @@ class ReferenceTable {
 // without inter macroblocks: the caller knows the frames that lost theirs.
 void fill_motion(const AVFrame& frame, CodecFamily family, const References& references,
                  PlaneMask planes, int64_t row, Clip& clip);
+
+// List 0 of the mv plane alone, of a picture that is no B picture: int16 (2 (x, y), H4, W4).
+void fill_list0(const AVFrame& frame, const Geometry& geometry, int16_t* mv);
 
 bool has_qp(const AVFrame& frame);
 // True when the frame carries vectors or QPs.

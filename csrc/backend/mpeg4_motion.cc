@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
+#include <span>
+#include <vector>
 
 namespace cvdecode {
 namespace {
@@ -72,6 +75,29 @@ bool Mpeg4Motion::enter_headers(int64_t packet) {
   parser_.read_headers(context_.info.extradata);
   if (from >= 0) parser_.read_headers(context_.packets.read_packet(from).data);
   headers_from_ = from;
+  return true;
+}
+
+bool Mpeg4Motion::is_exported(const AVFrame& frame, int32_t picture, const Geometry& geometry) {
+  const std::span<const AVMotionVector> vectors = vectors_of(frame);
+  const Picture& p = context_.index.pictures[static_cast<size_t>(picture)];
+  std::optional<std::vector<int>> starts;
+  for (size_t i = 0; i + 1 < vectors.size(); ++i) {
+    // The fourth of a macroblock, and the first of four of the macroblock beside it?
+    const AVMotionVector& last = vectors[i];
+    const AVMotionVector& next = vectors[i + 1];
+    if (last.motion_x != 0 || last.motion_y != 0 || last.w != 8 || next.w != 8 ||
+        next.dst_x != last.dst_x + 8 || next.dst_y != last.dst_y - 8) {
+      continue;
+    }
+    if (p.first_packet != p.last_packet) return false;
+    if (!starts) {
+      starts = mpeg::video_packet_starts(context_.packets.read_packet(p.first_packet).data,
+                                         geometry.w16() * geometry.h16());
+    }
+    const int number = next.dst_y / 16 * geometry.w16() + next.dst_x / 16;
+    if (std::find(starts->begin(), starts->end(), number) != starts->end()) return false;
+  }
   return true;
 }
 

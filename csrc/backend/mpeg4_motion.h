@@ -20,6 +20,11 @@ class Mpeg4Motion {
   bool read(int32_t picture, const References& references, PlaneMask planes, int64_t row,
             Clip& clip);
 
+  // Whether every vector that libavcodec exported with a P-VOP is the one that it decoded. To
+  // predict the first macroblock of a video packet, it sets the vector to the left of it to 0; the
+  // export shows that where both macroblocks have four vectors (docs/libavcodec.md).
+  bool is_exported(const AVFrame& frame, int32_t picture, const Geometry& geometry);
+
  private:
   bool enter_headers(int64_t packet);
 

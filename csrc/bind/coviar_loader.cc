@@ -55,13 +55,14 @@ void CoviarLoader::enter(int32_t picture) {
                 reader_.info().path + ": no intra picture precedes the frame asked for");
   }
   if (first == first_) return;
-  first_ = at_ = -1;
+  first_ = at_ = carried_at_ = -1;
   vectors_.clear();
   kept_ = 0;
   drop_pixels([](int32_t) { return true; });
   const Geometry& g = geometry_of(first);
   if (!(g == shape_)) {
     map_ = single_ = CoviarMap(g);
+    carried_ = single_carried_ = CoviarPixels(g);
     shape_ = g;
     spare_.clear();
   }
@@ -74,20 +75,26 @@ size_t CoviarLoader::vector_count() const {
   return 2 * static_cast<size_t>(g.w4()) * static_cast<size_t>(g.h4());
 }
 
-// Reads the vectors of the pictures from `from` to `to` that are not at hand.
-void CoviarLoader::need_vectors(int32_t from, int32_t to) {
+// The pictures from `from` to `to` whose vectors are not at hand; there is room for them then.
+std::vector<int32_t> CoviarLoader::missing_vectors(int32_t from, int32_t to) {
   std::vector<int32_t> missing;
   for (int32_t n = from; n <= to; ++n) {
     if (!vectors_.contains(n)) missing.push_back(n);
   }
-  if (missing.empty()) return;
-  const size_t size = vector_count();
-  if (kept_ + missing.size() * size * sizeof(int16_t) > kMostKept) {
+  if (missing.empty()) return missing;
+  if (kept_ + missing.size() * vector_count() * sizeof(int16_t) > kMostKept) {
     vectors_.clear();
     kept_ = 0;
     missing.resize(static_cast<size_t>(to - from + 1));
     std::iota(missing.begin(), missing.end(), from);
   }
+  return missing;
+}
+
+// Reads the vectors of the pictures from `from` to `to` that are not at hand.
+void CoviarLoader::need_vectors(int32_t from, int32_t to) {
+  const std::vector<int32_t> missing = missing_vectors(from, to);
+  const size_t size = vector_count();
   const auto keep = [&](int32_t n, const MotionView& view) {
     std::vector<int16_t>& own = vectors_[n];
     if (!view.lost) own.assign(view.mv, view.mv + size);
@@ -109,72 +116,106 @@ const std::vector<int16_t>& CoviarLoader::vectors_of(int32_t picture) {
   return own;
 }
 
+// Takes a map, or pixels, from the picture `from` on to the picture `to`.
+template <typename Field>
+void CoviarLoader::follow(Field& field, int32_t from, int32_t to) {
+  while (from < to) {
+    const int32_t end = step_limit(from, to);
+    need_vectors(from + 1, end);
+    for (; from < end; ++from) field.step(vectors_of(from + 1).data());
+  }
+}
+
+// Of a long GOP, as many pictures after `from` at a time as may be kept.
+int32_t CoviarLoader::step_limit(int32_t from, int32_t to) const {
+  const size_t most = std::max<size_t>(1, kMostKept / (vector_count() * sizeof(int16_t)));
+  return from + static_cast<int32_t>(std::min(most, static_cast<size_t>(to - from)));
+}
+
 const CoviarMap& CoviarLoader::map_of(int32_t picture, bool accumulate) {
   enter(picture);
   if (!accumulate) {
     single_.start();
-    if (picture == first_) return single_;
-    need_vectors(picture, picture);
-    single_.step(vectors_of(picture).data());
+    follow(single_, std::max(first_, picture - 1), picture);
     return single_;
   }
-  if (at_ < 0 || at_ > picture) {
-    map_.start();
-    at_ = first_;
-  }
-  // Of a long GOP, as many at a time as may be kept.
-  const size_t most = std::max<size_t>(1, kMostKept / (vector_count() * sizeof(int16_t)));
-  while (at_ < picture) {
-    const auto some = std::min(most, static_cast<size_t>(picture - at_));
-    const int32_t to = at_ + static_cast<int32_t>(some);
-    need_vectors(at_ + 1, to);
-    for (; at_ < to; ++at_) map_.step(vectors_of(at_ + 1).data());
-  }
+  const bool goes_on = at_ >= 0 && at_ <= picture;
+  const int32_t from = goes_on ? at_ : first_;
+  at_ = -1;
+  if (!goes_on) map_.start();
+  follow(map_, from, picture);
+  at_ = picture;
   return map_;
 }
 
-void CoviarLoader::read_pixels(std::span<const int32_t> pictures, std::span<uint8_t* const> out) {
-  if (!reader_.read_bgr(pictures, out)) {
+void CoviarLoader::read_pixels(std::span<const BgrRequest> requests) {
+  decoded_to_ = -1;
+  if (!reader_.read_bgr(requests)) {
     throw Error(ErrorKind::kCorrupt,
                 reader_.info().path + ": no pixels for a frame up to the position asked for");
   }
+  decoded_to_ = requests.back().picture;
 }
 
 void CoviarLoader::picture(int64_t frame, uint8_t* out) {
-  const int32_t number = number_of(frame);
-  uint8_t* const rows[] = {out};
-  read_pixels({&number, 1}, rows);
+  const BgrRequest request{number_of(frame), out};
+  read_pixels({&request, 1});
 }
 
 void CoviarLoader::vectors(int64_t frame, bool accumulate, int32_t* out) {
   map_of(number_of(frame), accumulate).write_vectors(out);
 }
 
-void CoviarLoader::residual(int64_t frame, bool accumulate, int32_t* out) {
-  const int32_t here = number_of(frame);
-  const CoviarMap& map = map_of(here, accumulate);
-  const int32_t there = accumulate || here == first_ ? first_ : here - 1;
-  drop_pixels([&](int32_t n) { return n != first_ && n != here && n != there; });
-  const size_t bytes = 3 * static_cast<size_t>(map.width()) * static_cast<size_t>(map.height());
-  std::vector<int32_t> missing;
-  std::vector<std::vector<uint8_t>> fresh;
+// Has the pixels of two pictures at hand, and of the vectors from `from` to `to` those that come
+// along: of pictures that the decoder has yet to pass by.
+void CoviarLoader::decode(int32_t there, int32_t here, int32_t from, int32_t to) {
+  std::map<int32_t, BgrRequest> requests;
+  std::map<int32_t, std::vector<uint8_t>> pixels;
   for (const int32_t n : {there, here}) {
-    if (pixels_.contains(n) || (!missing.empty() && missing.back() == n)) continue;
-    missing.push_back(n);
-    if (spare_.empty()) {
-      fresh.emplace_back(bytes);
-    } else {
-      fresh.push_back(std::move(spare_.back()));
+    if (pixels_.contains(n) || pixels.contains(n)) continue;
+    std::vector<uint8_t>& own = pixels[n];
+    if (!spare_.empty()) {
+      own = std::move(spare_.back());
       spare_.pop_back();
     }
+    own.resize(carried_.size() * sizeof(Bgr));
+    requests[n] = {n, own.data()};
   }
-  if (!missing.empty()) {
-    std::vector<uint8_t*> rows;
-    for (auto& pixels : fresh) rows.push_back(pixels.data());
-    read_pixels(missing, rows);
-    for (size_t i = 0; i < missing.size(); ++i) pixels_[missing[i]] = std::move(fresh[i]);
+  if (requests.empty()) return;
+  const int32_t begin = requests.begin()->first;
+  const int32_t end = requests.rbegin()->first;
+  const int32_t passed = begin > decoded_to_ ? decoded_to_ : first_;
+  std::map<int32_t, std::vector<int16_t>> vectors;
+  for (const int32_t n : missing_vectors(from, to)) {
+    if (n <= passed || n > end) continue;
+    requests[n].picture = n;
+    requests[n].mv = &vectors[n];
   }
-  map.write_difference(pixels_.at(here).data(), pixels_.at(there).data(), out);
+  std::vector<BgrRequest> sorted;
+  for (const auto& [n, request] : requests) sorted.push_back(request);
+  read_pixels(sorted);
+  pixels_.merge(pixels);
+  for (auto& [n, own] : vectors) {
+    if (own.empty()) continue;
+    kept_ += own.size() * sizeof(int16_t);
+    vectors_[n] = std::move(own);
+  }
+}
+
+void CoviarLoader::residual(int64_t frame, bool accumulate, int32_t* out) {
+  const int32_t here = number_of(frame);
+  enter(here);
+  const int32_t there = accumulate ? first_ : std::max(first_, here - 1);
+  drop_pixels([&](int32_t n) { return n != first_ && n != here && n != there; });
+  CoviarPixels& field = accumulate ? carried_ : single_carried_;
+  const bool goes_on = accumulate && carried_at_ >= 0 && carried_at_ <= here;
+  const int32_t from = goes_on ? carried_at_ : there;
+  if (accumulate) carried_at_ = -1;
+  decode(there, here, from + 1, step_limit(from, here));
+  if (!goes_on) field.start(pixels_.at(there).data());
+  follow(field, from, here);
+  if (accumulate) carried_at_ = here;
+  field.write_difference(pixels_.at(here).data(), out);
 }
 
 }  // namespace cvdecode::bind

@@ -37,20 +37,29 @@ class CoviarLoader {
   const Geometry& geometry_of(int32_t number) const;
   void enter(int32_t picture);
   const CoviarMap& map_of(int32_t picture, bool accumulate);
+  template <typename Field>
+  void follow(Field& field, int32_t from, int32_t to);
+  int32_t step_limit(int32_t from, int32_t to) const;
+  void decode(int32_t there, int32_t here, int32_t from, int32_t to);
   size_t vector_count() const;
+  std::vector<int32_t> missing_vectors(int32_t from, int32_t to);
   void need_vectors(int32_t from, int32_t to);
   const std::vector<int16_t>& vectors_of(int32_t picture);
   template <typename Unwanted>
   void drop_pixels(const Unwanted& unwanted);
-  void read_pixels(std::span<const int32_t> pictures, std::span<uint8_t* const> out);
+  void read_pixels(std::span<const BgrRequest> requests);
 
   VideoReader& reader_;
   std::optional<ReaderMotion> motion_;  // made when vectors are asked for: there are no B pictures
   int32_t first_ = -1;                  // the intra picture of the GOP at hand
   int32_t at_ = -1;                     // map_ is that of this picture
-  Geometry shape_;                      // of the two maps
+  int32_t carried_at_ = -1;             // carried_ is that of this picture
+  int32_t decoded_to_ = -1;             // the decoder stands behind this picture
+  Geometry shape_;                      // of the maps
   CoviarMap map_{Geometry{}};
   CoviarMap single_{Geometry{}};
+  CoviarPixels carried_{Geometry{}};         // from the first picture
+  CoviarPixels single_carried_{Geometry{}};  // from the one before
   // Per picture list 0 of the mv plane, empty where it was lost.
   std::map<int32_t, std::vector<int16_t>> vectors_;
   size_t kept_ = 0;

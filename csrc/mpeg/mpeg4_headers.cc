@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include "bitstream/bit_reader.h"
 
@@ -121,6 +122,24 @@ bool parse_vop(std::span<const uint8_t> payload, const Vol& vol, Vop& out) {
   if (!bits.ok() || !marker_before || !marker_after) return false;
   out = vop;
   return true;
+}
+
+std::vector<int> video_packet_starts(std::span<const uint8_t> packet, int macroblocks) {
+  // resync_marker: 16 zeros at least, from the beginning of a byte on, and a 1.
+  static constexpr uint8_t kZeros[2] = {0, 0};
+  const int number_bits = static_cast<int>(std::bit_width(static_cast<unsigned>(macroblocks - 1)));
+  std::vector<int> starts;
+  auto at = packet.begin();
+  for (;;) {
+    at = std::search(at, packet.end(), std::begin(kZeros), std::end(kZeros));
+    const auto one = std::find_if(at, packet.end(), [](uint8_t byte) { return byte != 0; });
+    if (one == packet.end()) return starts;
+    BitReader bits(packet, 8 * (one - packet.begin()));
+    while (!bits.flag()) {
+    }
+    starts.push_back(static_cast<int>(bits.u(number_bits)));
+    at = one;
+  }
 }
 
 }  // namespace cvdecode::mpeg

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace cvdecode::mpeg {
 
@@ -57,5 +58,9 @@ struct Gov {
 bool parse_vol(std::span<const uint8_t> payload, Vol& vol);
 bool parse_gov(std::span<const uint8_t> payload, Gov& gov);
 bool parse_vop(std::span<const uint8_t> payload, const Vol& vol, Vop& vop);
+
+// macroblock_number of whatever in a packet looks like a video_packet_header (6.2.5.2) of a VOP of
+// `macroblocks` macroblocks, whether the VOL admits such or not.
+std::vector<int> video_packet_starts(std::span<const uint8_t> packet, int macroblocks);
 
 }  // namespace cvdecode::mpeg

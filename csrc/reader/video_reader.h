@@ -96,10 +96,8 @@ class VideoReader {
   // Plane::kRefPicture may be among them.
   Clip read_pictures(std::span<const int32_t> pictures, PlaneMask planes);
 
-  // Backend::read_bgr() of these pictures.
-  bool read_bgr(std::span<const int32_t> pictures, std::span<uint8_t* const> out) {
-    return libav().read_bgr(pictures, out);
-  }
+  // Backend::read_bgr().
+  bool read_bgr(std::span<const BgrRequest> requests) { return libav().read_bgr(requests); }
 
   // "native" or "libav" for a plane; throws kPlaneUnavailable when no backend has it.
   const char* backend_of(Plane plane);

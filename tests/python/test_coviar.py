@@ -123,6 +123,49 @@ def test_representations(clip: Path) -> None:
         assert not coviar.load(clip, 1, 0, representation, False).any()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "all_exported"),
+    [
+        ("coviar_whole.m4v", ["-q:v", "4", "-flags", "+mv4", "-threads", "1"], True),
+        # Video packets that begin with a row overwrite nothing.
+        ("coviar_slices.avi", ["-q:v", "4", "-flags", "+mv4", "-threads", "3"], True),
+        # Here libavcodec overwrites vectors before it exports them: those must not be used.
+        ("coviar_packets.m4v", ["-q:v", "4", "-flags", "+mv4", "-ps", "300", "-threads", "1"],
+         False),
+        ("coviar_packets_qpel.avi", ["-q:v", "3", "-flags", "+mv4+qpel", "-ps", "200", "-threads",
+                                     "1"], False),
+    ],
+)  # fmt: skip
+def test_a_residual_asked_for_first(
+    encode: Any, name: str, options: list[str], all_exported: bool
+) -> None:
+    """With nothing at hand pixels and vectors come from one pass. They give the picture minus the
+    pixels that the parser's vectors lead to, up to the last frame of the file."""
+    path = encode(
+        name, "-c:v", "mpeg4", "-g", "8", *options,
+        source="mandelbrot=size=180x150:rate=25:start_scale=0.3:end_scale=0.1:end_pts=100",
+        frames=16,
+    )  # fmt: skip
+    ys, xs = np.mgrid[:150, :180]
+    parsed = 0
+    for position in (5, 6, 7):
+        for accumulated, there in ((True, 0), (False, position - 1)):
+            coviar.close()
+            residual = coviar.load(path, 1, position, 2, accumulated)
+            parsed += coviar._video(path).reader.stats.pictures_parsed
+            kept = coviar.load(path, 1, position, 1, accumulated)
+            coviar.close()
+            mv = coviar.load(path, 1, position, 1, accumulated)
+            np.testing.assert_array_equal(kept, mv)
+            assert mv.any()
+            here = coviar.load(path, 1, position, 0, True)
+            reference = coviar.load(path, 1, there, 0, True)
+            want = here.astype(int) - reference[ys - mv[..., 1], xs - mv[..., 0]]
+            np.testing.assert_array_equal(residual, want)
+    # Few frames are worth another pass: those with such packets.
+    assert (parsed == 0) == all_exported
+
+
 def test_order_of_requests_does_not_matter(clip: Path) -> None:
     alone = {}
     for accumulated in (True, False):
