@@ -27,7 +27,7 @@ RANDOM_FRAMES = 500
 @dataclasses.dataclass(frozen=True)
 class Source:
     kind: str
-    size: str  # "native" or "340x256"
+    size: str  # "native", "340x256" or "340x256 CAVLC"
     crf: int
     path: Path
 
@@ -50,7 +50,8 @@ def _encode(source: Path, out: Path, *options: str, frames: int | None = None) -
 
 
 def h264_sources(kinds: dict[str, str] = KINDS) -> list[Source]:
-    """x264 at its defaults (preset medium, 3 B-frames, 3 references, keyint 250)."""
+    """x264 at its defaults (preset medium, 3 B-frames, 3 references, keyint 250); CAVLC: its
+    Baseline profile."""
     found = []
     for kind, name in kinds.items():
         if not (DATA / name).exists():
@@ -62,6 +63,10 @@ def h264_sources(kinds: dict[str, str] = KINDS) -> list[Source]:
                 _encode(DATA / name, out, *scale, "-c:v", "libx264", "-crf", str(crf),
                         "-pix_fmt", "yuv420p")  # fmt: skip
                 found.append(Source(kind, size, crf, out))
+        out = CACHE / f"{kind}-340x256-baseline-crf23.mp4"
+        _encode(DATA / name, out, "-vf", "scale=340:256,setsar=1", "-c:v", "libx264",
+                "-profile:v", "baseline", "-crf", "23", "-pix_fmt", "yuv420p")  # fmt: skip
+        found.append(Source(kind, "340x256 CAVLC", 23, out))
     return found
 
 
