@@ -20,7 +20,7 @@ from cvdecode.recipes import statistics
 from cvdecode.study.clips import preprocess
 from cvdecode.study.motion import dense, temporal_consistency
 from evidence import enhancers, otani, record
-from evidence.actions import APPEARANCES, SIZE
+from evidence.actions import APPEARANCES, SIZE, Scene
 from evidence.actions import flow as true_flow
 
 FULL = {
@@ -301,14 +301,15 @@ def report(book: record.Book) -> str:
         "at one rate is [enhancement_first](enhancement_first.md).",
         table(book),
         "TC: PSNR of each frame against the one before it, moved along the generator's true "
-        "motion: the same for every row. Time: CPU, one thread, a busy machine, the network alone; "
+        "motion: the same for every row; noise, which the original has most of, lowers it. Time: "
+        "CPU, one thread, a busy machine, the network alone; "
         f"*vectors* reads and accumulates the stream's vectors{vectors}.",
     ]
     for section, (title, _, _) in SECTIONS.items():
         text += [f"### {title}", judged(section, scores[section])]
     if has_crops(book):
         text.append(
-            f"![crops](enhancement_crops.png)\n\nMiddle 64x64 of the last picture of three test "
+            f"![crops](enhancement_crops.png)\n\n64x64 around the disk, last picture of three test "
             f"clips (seed {book.seeds[0]}), enlarged; synthetic, small nets from scratch."
         )
     return "\n\n".join(text)
@@ -323,31 +324,35 @@ def has_crops(book: record.Book) -> bool:
 
 
 def draw_crops(book: record.Book, path: Path) -> None:
-    """Compressed, enhanced by each loss, original, side by side."""
+    """Compressed, enhanced by each loss, original, side by side, around the disk."""
     from matplotlib import pyplot
 
-    folder = pictures(book.seeds[0])
+    seed, frames = book.seeds[0], book.settings["frames"]
+    todo = enhancers.todo("test", book.settings)
     columns = [*CROPS, "original"]
-    chosen = [(crf, clip) for crf in (35, 45) for clip in (0, 17, 43)]
+    chosen = [(crf, clip % len(todo)) for crf in (35, 45) for clip in (0, 17, 43)]
     figure, axes = pyplot.subplots(6, len(columns), figsize=(9, 11))
     for line, (crf, clip) in zip(axes, chosen, strict=True):
+        x, y, *_ = Scene.of(todo[clip], frames, seed, False).disk(frames - 1, frames)
+        left, top = (int(np.clip(abs(at).argmin() - 32, 0, SIZE - 64)) for at in (x, y))
         for axis, column in zip(line, columns, strict=True):
             name = column if column == "original" else f"x265 CRF {crf} {column}"
-            picture = np.load(folder / f"{name}.npy")
-            clip %= len(picture)
-            axis.imshow(picture[clip, 24:88, 24:88], cmap="gray", vmin=0, vmax=255,
-                        interpolation="nearest")  # fmt: skip
+            picture = np.load(pictures(seed) / f"{name}.npy")[clip]
+            axis.imshow(
+                picture[top : top + 64, left : left + 64],
+                cmap="gray", vmin=40, vmax=216, interpolation="nearest",
+            )  # fmt: skip
             axis.set_xticks([])
             axis.set_yticks([])
             axis.set_title({"recurrent": "pixel loss"}.get(column, column), fontsize=9)
-        line[0].set_ylabel(f"CRF {crf}, clip {clip}", fontsize=8)
+        line[0].set_ylabel(f"CRF {crf}: {APPEARANCES[todo[clip].appearance]}", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
 
 
 def draw_figure(book: record.Book, path: Path) -> None:
-    """Gain, accuracy and log loss of x265 over CRF; the gain of each architecture."""
+    """Gain, temporal consistency, accuracy and log loss of x265 over CRF, by loss."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -363,7 +368,7 @@ def draw_figure(book: record.Book, path: Path) -> None:
     styles = {"compressed": "ko--", "recurrent": "s-", "perceptual": "^-", "GAN": "v-"}
     for axis, (section, scale, title) in zip(axes.flat, panels, strict=True):
         mine = scores[section]
-        for row, style in styles.items():
+        for place, (row, style) in enumerate(styles.items()):
             rates = [c for c in (25, 35, 45) if f"x265 CRF {c} {row}" in mine]
             found = [mine[f"x265 CRF {c} {row}"] for c in rates]
             if section == "psnr":
@@ -374,7 +379,8 @@ def draw_figure(book: record.Book, path: Path) -> None:
             if len(rates):
                 label = "pixel loss" if row == "recurrent" else row
                 errors = np.abs(ends.T - means)
-                axis.errorbar(rates, means, errors, fmt=style, capsize=3, label=label)
+                apart = np.array(rates) + 0.5 * (place - 1.5)  # so that bars can be told
+                axis.errorbar(apart, means, errors, fmt=style, capsize=3, label=label)
         if section != "psnr":
             axis.axhline(
                 scale * mine["original"].mean(), color="#888", linestyle=":", label="original"

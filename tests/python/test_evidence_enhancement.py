@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -184,6 +185,16 @@ def test_enhancement_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     table_lines = [line for line in text.splitlines() if line.startswith("| x26")]
     assert len(table_lines) > 40
     assert all(line.endswith(f"| {enhancement.DATA} |") for line in table_lines)
+
+    enhancement.draw_figure(book, tmp_path / "e.png")
+    assert not (tmp_path / "e_crops.png").exists()  # rows are missing
+    for crf, row in itertools.product((35, 45), enhancement.CROPS):
+        picture = enhancement.pictures(0) / f"x265 CRF {crf} {row}.npy"
+        if not picture.exists():
+            np.save(picture, np.zeros((8, 112, 112), np.uint8))
+    enhancement.draw_crops(book, tmp_path / "e_crops.png")
+    assert (tmp_path / "e.png").stat().st_size > 10_000
+    assert (tmp_path / "e_crops.png").stat().st_size > 10_000
 
     before = {(r["row"], r["seed"]): r["scores"] for r in book.rows}
     lines = path.read_text().splitlines(keepends=True)
