@@ -8,6 +8,7 @@ no other picture holds that noise, so an encoder that looks for it must refer to
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import cvdecode
+from handmade import Bits
 from oracles import reference
 
 TILE, TILES, BITS, CELL = 32, 5, 8, 16
@@ -136,9 +138,52 @@ def test_a_clip_cut_by_stream_copy_counts_its_presented_frames(tmp_path: Path) -
         assert len(video) == len(shown)
         clip = video[:]
     assert clip.rgb is not None
+    before = cvdecode.read(whole, planes=("ref",)).ref.astype(int)
+    hidden = 0
     for i, number in enumerate(shown):
         luma = clip.rgb[i].mean(axis=0)
         assert read_number(luma) == number
-        # Distances are counted in presented frames; what the edit list discards has none to name.
-        known = clip.ref[i][clip.ref[i] > cvdecode.REF_OTHER_FIELD]
-        assert ((known + i >= 0) & (known + i < len(shown))).all()
+        # The bits are those of the whole clip; what the edit list discards has no index to name.
+        gone = (before[number] != 0) & (number + before[number] < shown[0])
+        hidden += int(gone.sum())
+        assert np.array_equal(clip.ref[i], np.where(gone, -32767, before[number]))
+    assert hidden > 0
+
+
+def test_a_reference_too_far_back_is_not_named(tmp_path: Path) -> None:
+    """One picture that 32766 others look at: the last distances would read as special values."""
+    frames = 32767
+    sps, pps, idr = Bits(), Bits(), Bits()
+    for value in (66, 0, 40):  # Baseline
+        sps.u(8, value)
+    for value in (0, 0, 0, 12, 1):  # id, log2_max_frame_num, POC type 0 of 16 bits, one reference
+        sps.ue(value)
+    sps.u(1, 0)
+    sps.ue(0)  # one macroblock
+    sps.ue(0)
+    sps.u(4, 0b1100)  # frame_mbs_only_flag, direct_8x8_inference_flag, no cropping, no VUI
+    # ids 0, CAVLC, one slice group, one reference in each list, QP 26, no offsets, no flags
+    pps.u(16, 0b1100111000111000)
+    for value in (0, 7, 0):  # first_mb_in_slice, I, PPS 0
+        idr.ue(value)
+    idr.u(4, 0)  # frame_num
+    idr.ue(0)  # idr_pic_id
+    idr.u(18, 0)  # pic_order_cnt_lsb, marking
+    idr.se(0)
+    idr.ue(25)  # I_PCM
+    idr.u(-len(idr.bits) % 8, 0)
+    idr.u(8 * 384, int.from_bytes(bytes([90] * 384), "big"))
+    stream = bytearray(sps.nal(3, 7) + pps.nal(3, 8) + idr.nal(3, 5))
+    for order in range(1, frames):
+        # P slice, frame_num 1, order, no override, no modification, QP, one macroblock skipped
+        bits = f"10011010001{order:016b}001010" + "1"
+        data = int(bits.ljust(40, "0"), 2).to_bytes(5, "big")
+        stream += b"\0\0\1\x01" + re.sub(rb"\0\0(?=[\0-\3])", b"\0\0\3", data)
+    path = tmp_path / "far.264"
+    path.write_bytes(stream)
+    with cvdecode.VideoReader(path, planes=("mv", "ref"), backend="native") as video:
+        assert len(video) == frames
+        ref = video.get_frames_at([1, 32764, 32765, 32766]).ref
+    assert (ref[:, 1] == 0).all()
+    for row, expected in zip(ref[:, 0], (-1, -32764, -32767, -32767), strict=True):
+        assert (row == expected).all()
