@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/packet.h"
@@ -69,7 +70,8 @@ class StreamIndexer {
   void unsupported(const Packet& packet, const Nal& nal, const char* element, int64_t value);
   std::string describe(const Packet& packet, const Nal& nal, const char* element,
                        int64_t value) const;
-  void suspect(const Packet& packet, const Nal& nal, const char* element, int64_t value);
+  void suspect(const Packet& packet, const Nal& nal, const char* element, int64_t value,
+               bool plausible);
   void judge_suspects();
   int32_t geometry_number(const Geometry& geometry);
   void warn(const std::string& text);
@@ -78,10 +80,11 @@ class StreamIndexer {
 
   // Slices outside the scope by their own header alone: one flipped bit can make such a slice.
   struct Suspects {
-    std::string what;            // of the first: element, value, NAL
-    int32_t picture = -1;        // decode number of the first
-    std::vector<size_t> slices;  // its slices in `picture`
-    bool elsewhere = false;      // another picture has some too
+    std::string what;  // of the first: element, value, NAL
+    // (decode number of the picture, its slice), in order.
+    std::vector<std::pair<int32_t, size_t>> slices;
+    size_t pictures = 0;     // how many there are in `slices`
+    bool plausible = false;  // the profile has such slices
   };
 
   Suspects suspects_;

@@ -1,6 +1,8 @@
 // What the native parser does not read, found while the headers are indexed.
+#include <algorithm>
 #include <cstddef>
 #include <string>
+#include <utility>
 
 #include "h264/stream_indexer.h"
 
@@ -24,31 +26,32 @@ std::string StreamIndexer::describe(const Packet& packet, const Nal& nal, const 
 }
 
 void StreamIndexer::suspect(const Packet& packet, const Nal& nal, const char* element,
-                            int64_t value) {
-  if (suspects_.picture < 0) {
-    suspects_.what = describe(packet, nal, element, value);
-    suspects_.picture = picture_number();
-  }
-  if (suspects_.picture != picture_number()) {
-    suspects_.elsewhere = true;
-  } else if (suspects_.slices.empty() || suspects_.slices.back() != open_slices().size()) {
-    suspects_.slices.push_back(open_slices().size());
-  }
+                            int64_t value, bool plausible) {
+  auto& slices = suspects_.slices;
+  if (slices.empty()) suspects_.what = describe(packet, nal, element, value);
+  suspects_.plausible = suspects_.plausible || plausible;
+  const std::pair<int32_t, size_t> slice{picture_number(), open_slices().size()};
+  if (slices.empty() || slices.back().first != slice.first) ++suspects_.pictures;
+  if (slices.empty() || slices.back() != slice) slices.push_back(slice);
 }
 
-// A single picture of many whose slices fall outside the scope is damaged: its slices are lost, not
-// the stream. Streams that use a tool use it again.
+// Few pictures among many whose slices fall outside the scope are damaged: those slices are lost,
+// not the stream. Streams that use a tool use it again; where the profile has no such tool, up to
+// one picture in 16 is more likely damage.
 void StreamIndexer::judge_suspects() {
   constexpr size_t kManyPictures = 8;
-  if (suspects_.picture < 0 || !native_->unsupported.empty()) return;
-  if (suspects_.elsewhere || index_.pictures.size() < kManyPictures) {
+  if (suspects_.slices.empty() || !native_->unsupported.empty()) return;
+  const size_t size = index_.pictures.size();
+  const size_t few = suspects_.plausible ? 1 : std::max<size_t>(1, size / 16);
+  if (suspects_.pictures > few || size < kManyPictures) {
     native_->unsupported = suspects_.what;
     return;
   }
-  warn(suspects_.what + " occurs in one picture only: taken for damage; its slices are lost");
-  auto& slices = native_->pictures[static_cast<size_t>(suspects_.picture)].slices;
+  warn(suspects_.what + " occurs, or its like, in " + std::to_string(suspects_.pictures) + " of " +
+       std::to_string(size) + " pictures: taken for damage; those slices are lost");
   for (size_t i = suspects_.slices.size(); i > 0; --i) {
-    const size_t slice = suspects_.slices[i - 1];
+    const auto [picture, slice] = suspects_.slices[i - 1];
+    auto& slices = native_->pictures[static_cast<size_t>(picture)].slices;
     if (slice < slices.size()) slices.erase(slices.begin() + static_cast<ptrdiff_t>(slice));
   }
 }
@@ -73,18 +76,23 @@ void StreamIndexer::check_scope(const Packet& packet, const Nal& nal, const Slic
   if (sps.mb_adaptive_frame_field_flag && !header.field_pic_flag) {
     refuse("mb_adaptive_frame_field_flag", 1);
   }
-  const auto suspicious = [&](const char* element, int64_t value) {
-    suspect(packet, nal, element, value);
+  const auto suspicious = [&](const char* element, int64_t value, bool plausible) {
+    suspect(packet, nal, element, value, plausible);
   };
-  if (header.nal_unit_type == kNalPartitionA) suspicious("nal_unit_type", kNalPartitionA);
-  if (header.field_pic_flag) suspicious("field_pic_flag", 1);
+  const bool extended = sps.profile_idc == 88;
+  const bool baseline = sps.profile_idc == 66 && (sps.constraint_set_flags & 2) == 0;
+  if (header.nal_unit_type == kNalPartitionA) {
+    suspicious("nal_unit_type", kNalPartitionA, extended);
+  }
+  if (header.field_pic_flag) suspicious("field_pic_flag", 1, true);
   if (header.slice_type == kSliceSP || header.slice_type == kSliceSI) {
-    suspicious("slice_type", header.slice_type + (header.slice_type_fixed ? 5 : 0));
+    suspicious("slice_type", header.slice_type + (header.slice_type_fixed ? 5 : 0), extended);
   }
   if (open_.open && open_slices().size() > open_.first_slice_of_field &&
       header.first_mb_in_slice < open_.last.first_mb_in_slice &&
       header.colour_plane_id == open_.last.colour_plane_id) {
-    suspicious("first_mb_in_slice (not increasing)", header.first_mb_in_slice);
+    suspicious("first_mb_in_slice (not increasing)", header.first_mb_in_slice,
+               extended || baseline);
   }
 }
 

@@ -439,6 +439,34 @@ def test_arbitrary_slice_order_and_partitions_are_named(x264_matrix: dict[str, P
         assert left == [(3 if change is swapped else 0) if i == 3 else 4 for i in range(len(left))]
 
 
+def test_a_few_pictures_outside_the_scope_are_damage_where_the_profile_has_none(
+    tmp_path: Path,
+) -> None:
+    text = "slices=4:8x8dct=0:bframes=2:ref=3"
+    stream = open_stream(x264(tmp_path / "main.264", text, frames=48))
+    whole = [split(p[0]) for p in stream.packets]
+    sps = next(n for n in whole[0] if n[0] & 31 == 7)
+    assert sps[1] == 77
+
+    def index_with(places: tuple[int, ...], profile_idc: int) -> dict[str, Any]:
+        units = [
+            [unit[0], unit[2], unit[1], unit[3]] if i in places else unit
+            for i, unit in enumerate(whole)
+        ]
+        renamed = sps[:1] + bytes([profile_idc, 0]) + sps[3:]
+        return index_of([annex_b([renamed if n == sps else n for n in unit]) for unit in units])
+
+    index = index_with((3, 20, 41), 77)
+    assert index["unsupported"] == ""
+    left = [len(p["slices"]) for p in index["pictures"]]
+    assert [i for i, n in enumerate(left) if n == 3] == [3, 20, 41]
+    assert len(left) == 48
+    # Where arbitrary slice order is legal, two pictures are enough; so are many anywhere.
+    for places, profile_idc in (((3, 20), 66), ((3, 20), 88), ((3, 20, 30, 41), 77)):
+        unsupported = index_with(places, profile_idc)["unsupported"]
+        assert unsupported.startswith("first_mb_in_slice (not increasing) = ")
+
+
 # -- hostile input ---------------------------------------------------------------------------------
 
 
