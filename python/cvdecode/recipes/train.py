@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
+import importlib
 import json
 import math
 import os
@@ -116,6 +118,23 @@ def train(
         ValueError: the folder holds a checkpoint of another recipe, seed or data.
     """
     rank, world = _join(options)
+    line = _run(recipe, videos, options, rank, world, val, teacher, start, tick)
+    _leave(world)  # not after an error: the others would wait
+    return line
+
+
+def _run(
+    recipe: Recipe,
+    videos: inputs.Videos,
+    options: Options,
+    rank: int,
+    world: int,
+    val: inputs.Videos | None,
+    teacher: Path | None,
+    start: Path | None,
+    tick: Callable[[int, int, float], None],
+) -> dict[str, Any]:
+    """train() of one process; nothing of it outlives the call."""
     device = torch.device(options.device)
     torch.manual_seed(options.seed)
     guide = checkpoint.load(teacher).system if teacher is not None else None
@@ -187,7 +206,6 @@ def train(
             if rank == 0 and (stop or state.step % options.checkpoint_steps == 0):
                 checkpoint.save(options.out, recipe, videos, options.seed, net, optimisers, state)
             if stop:
-                _leave(world)
                 return {"event": "stopped", "step": state.step, "loss": float(loss)}
         seconds = time.perf_counter() - began
         state.epoch, state.batch = epoch + 1, 0
@@ -207,7 +225,6 @@ def train(
         result = evaluate([net], [recipe], val, workers=options.workers, device=options.device)
         line = {"event": "validation", **result.summary()}
         _write(log, line)
-    _leave(world)
     return line
 
 
@@ -215,12 +232,17 @@ def _join(options: Options) -> tuple[int, int]:
     """(rank, number of processes); joins the group that torchrun announces."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1 and not dist.is_initialized():
+        # Its functions have the group of the moment of import as a default, and hold it for ever:
+        # imported later, as DistributedDataParallel does, gloo's threads would outlive the group
+        # and run on while the interpreter is taken down, which now and then ends in SIGABRT.
+        importlib.import_module("torch.distributed.nn")
         dist.init_process_group("nccl" if options.device.startswith("cuda") else "gloo")
     return (dist.get_rank(), world) if world > 1 else (0, 1)
 
 
 def _leave(world: int) -> None:
     if world > 1 and dist.is_initialized():
+        gc.collect()  # DistributedDataParallel is part of a cycle, and holds the group
         dist.barrier()
         dist.destroy_process_group()
 
