@@ -16,9 +16,8 @@ import fuzzing  # noqa: E402
 import make_corpus  # noqa: E402
 
 LONG = os.environ.get("CVDECODE_LONG") == "1"
-# Inputs of each: the corpus once, then mutations. The pair needs the whole core once more; two
-# minutes of compiling are not for the short form.
-SHORT_RUNS = {"nal": 50_000, "parser": 12_000, "alloc": 8_000}
+# Inputs of each: the corpus once, then mutations.
+SHORT_RUNS = {"nal": 50_000, "parser": 12_000, "alloc": 8_000, "pair": 3_000}
 LONG_RUNS = dict.fromkeys(fuzzing.TARGETS, 200_000)
 RUNS = LONG_RUNS if LONG else SHORT_RUNS
 pytestmark = pytest.mark.skipif(
