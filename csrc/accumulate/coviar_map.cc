@@ -23,8 +23,8 @@ void subtract(const uint8_t* __restrict a, const uint8_t* __restrict b, int32_t*
   for (size_t i = 0; i < count; ++i) out[i] = a[i] - b[i];
 }
 
-// Runs are a few blocks long: too short for a call of memcpy.
-void copy_bytes(const uint8_t* __restrict from, size_t count, uint8_t* __restrict to) {
+// Rows are a few blocks long: too short for a call of memcpy.
+void copy_row(const uint8_t* __restrict from, size_t count, uint8_t* __restrict to) {
   constexpr size_t kStep = 16;
   if (count < kStep) {
     for (size_t i = 0; i < count; ++i) to[i] = from[i];
@@ -35,9 +35,18 @@ void copy_bytes(const uint8_t* __restrict from, size_t count, uint8_t* __restric
 }
 
 template <typename Pixel>
-void copy_run(const Pixel* from, const Pixel* end, Pixel* to) {
-  copy_bytes(reinterpret_cast<const uint8_t*>(from),
-             static_cast<size_t>(end - from) * sizeof(Pixel), reinterpret_cast<uint8_t*>(to));
+void copy_rows(const Pixel* from, int columns, int rows, size_t stride, Pixel* to) {
+  const auto* source = reinterpret_cast<const uint8_t*>(from);
+  auto* out = reinterpret_cast<uint8_t*>(to);
+  const size_t step = stride * sizeof(Pixel);
+  if (columns == 16) {  // most runs that move are single macroblocks
+    for (; rows > 0; --rows, source += step, out += step) {
+      std::memcpy(out, source, 16 * sizeof(Pixel));
+    }
+  } else {
+    const size_t count = static_cast<size_t>(columns) * sizeof(Pixel);
+    for (; rows > 0; --rows, source += step, out += step) copy_row(source, count, out);
+  }
 }
 
 }  // namespace
@@ -50,6 +59,8 @@ template <typename Pixel>
 Pixel* CoviarField<Pixel>::start() {
   now_.resize(size());
   next_.resize(size());
+  shift_x_.resize(static_cast<size_t>(geometry_.w4()));
+  shift_y_.resize(static_cast<size_t>(geometry_.w4()));
   same_.assign(static_cast<size_t>(geometry_.w4()) * static_cast<size_t>(geometry_.h4()), 0);
   return now_.data();
 }
@@ -85,21 +96,20 @@ void CoviarField<Pixel>::step_cells(int bx, int end, int by, int next, int dx, i
 template <typename Pixel>
 void CoviarField<Pixel>::step_run(int x0, int x1, int y0, int y1, int dx, int dy) {
   // Those whose source lies beside the picture keep what they have.
-  const int from = std::clamp(-dx, x0, x1);
-  const int to = std::clamp(width_ - dx, from, x1);
-  for (int y = y0; y < y1; ++y) {
-    const Pixel* own = &now_[at(0, y)];
-    Pixel* out = &next_[at(0, y)];
-    if (y + dy < 0 || y + dy >= height_) {
-      copy_run(own + x0, own + x1, out + x0);
-      continue;
-    }
-    if (x0 < from) copy_run(own + x0, own + from, out + x0);
-    if (to < x1) copy_run(own + to, own + x1, out + to);
-    if (from == to) continue;
-    const Pixel* source = &now_[at(from + dx, y + dy)];
-    copy_run(source, source + (to - from), out + from);
-  }
+  const int left = std::clamp(-dx, x0, x1);
+  const int right = std::clamp(width_ - dx, left, x1);
+  const int top = std::clamp(-dy, y0, y1);
+  const int bottom = std::clamp(height_ - dy, top, y1);
+  const auto copy = [&](int from, int to, int first, int last, int shift_x, int shift_y) {
+    if (from >= to || first >= last) return;
+    copy_rows(&now_[at(from + shift_x, first + shift_y)], to - from, last - first, at(0, 1),
+              &next_[at(from, first)]);
+  };
+  copy(left, right, top, bottom, dx, dy);
+  copy(x0, left, top, bottom, 0, 0);
+  copy(right, x1, top, bottom, 0, 0);
+  copy(x0, x1, y0, top, 0, 0);
+  copy(x0, x1, bottom, y1, 0, 0);
 }
 
 template <typename Pixel>
@@ -118,14 +128,18 @@ void CoviarField<Pixel>::step(const int16_t* mv) {
                          columns * sizeof(int16_t)) == 0;
     };
     while (next < bottom && alike(mx) && alike(my)) ++next;
+    // libavcodec rounds towards zero when it computes src_x and src_y. Where there is no vector
+    // the plane holds 0: such a pixel keeps what it has.
+    for (int bx = 0; bx < w4; ++bx) {
+      shift_x_[static_cast<size_t>(bx)] = static_cast<int16_t>(mx[bx] / 4);
+      shift_y_[static_cast<size_t>(bx)] = static_cast<int16_t>(my[bx] / 4);
+    }
+    const int16_t* dx = shift_x_.data();
+    const int16_t* dy = shift_y_.data();
     for (int bx = geometry_.crop_left / 4; bx < w4;) {
-      // libavcodec rounds towards zero when it computes src_x and src_y. Where there is no vector
-      // the plane holds 0: such a pixel keeps what it has.
-      const int dx = mx[bx] / 4;
-      const int dy = my[bx] / 4;
       int end = bx + 1;  // blocks that move alike are copied as one
-      while (end < w4 && mx[end] / 4 == dx && my[end] / 4 == dy) ++end;
-      step_cells(bx, end, by, next, dx, dy);
+      while (end < w4 && dx[end] == dx[bx] && dy[end] == dy[bx]) ++end;
+      step_cells(bx, end, by, next, dx[bx], dy[bx]);
       bx = end;
     }
   }

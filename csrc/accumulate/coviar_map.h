@@ -39,7 +39,8 @@ class CoviarField {
   Geometry geometry_;
   int width_, height_;
   std::vector<Pixel> now_, next_;
-  std::vector<uint8_t> same_;  // (H4, W4): 1 = the cell is in next_ as it is in now_
+  std::vector<int16_t> shift_x_, shift_y_;  // (W4): whole samples, of the row of cells at hand
+  std::vector<uint8_t> same_;               // (H4, W4): 1 = the cell is in next_ as it is in now_
 };
 
 // Where each pixel came from: x | y << 16.

@@ -53,9 +53,10 @@ struct Request {
 struct BgrRequest {
   int32_t picture = 0;
   uint8_t* bgr = nullptr;  // uint8 (height, width, 3) of the display size; null = not wanted
-  // Null = not wanted. Becomes list 0 of the mv plane, without a second pass, where what comes out
-  // with the pixels certainly is what read() gives, and stays as it is elsewhere.
-  std::vector<int16_t>* mv = nullptr;
+  // Memory for list 0 of the mv plane; null = not wanted. It is filled, and has_mv set, where what
+  // comes out with the pixels certainly is what read() gives: no second pass is needed then.
+  int16_t* mv = nullptr;
+  bool has_mv = false;
 };
 
 // A backend is used by one thread at a time. It may start threads of its own inside read().
@@ -72,7 +73,7 @@ class Backend {
   virtual const Stats& stats() const = 0;
   // Pictures as pytorch-coviar's loader converts them, in one pass. Requests are sorted by decode
   // number and unique. False: pixels that were asked for are lost.
-  virtual bool read_bgr(std::span<const BgrRequest> requests) {
+  virtual bool read_bgr(std::span<BgrRequest> requests) {
     (void)requests;
     throw Error(ErrorKind::kPlaneUnavailable, std::string(name()) + " decodes no pixels");
   }

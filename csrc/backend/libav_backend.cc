@@ -91,7 +91,7 @@ class LibavBackend final : public Backend {
     });
   }
 
-  bool read_bgr(std::span<const BgrRequest> requests) override {
+  bool read_bgr(std::span<BgrRequest> requests) override {
     check_planes(mask_of(Plane::kRgb));
     // Elsewhere libavcodec conceals damage in another way once it is asked for vectors.
     const bool mpeg4 = traits_.family == CodecFamily::kMpeg4;
@@ -109,8 +109,8 @@ class LibavBackend final : public Backend {
       const Picture& picture = context_.index.pictures[static_cast<size_t>(output.picture)];
       const Geometry& g = context_.index.segments[static_cast<size_t>(picture.segment)].geometry;
       if (mpeg4 && it->mv != nullptr && has_vectors(output, g)) {
-        it->mv->resize(plane_row_bytes(g, Plane::kMv) / (2 * sizeof(int16_t)));
-        fill_list0(*output.frame, g, it->mv->data());
+        fill_list0(*output.frame, g, it->mv);
+        it->has_mv = true;
       }
       if (it->bgr == nullptr) return;
       std::string problem = output.problem;

@@ -25,17 +25,40 @@ const Geometry& CoviarLoader::geometry_of(int32_t number) const {
   return reader_.index().segments[static_cast<size_t>(picture_of(number).segment)].geometry;
 }
 
-// Their memory is used again: fresh pages are dear.
+namespace {
+
+// Memory of `size` elements, of which those that were there before keep their values.
+template <typename T>
+std::vector<T> take(std::vector<std::vector<T>>& spare, size_t size) {
+  std::vector<T> taken;
+  if (!spare.empty()) {
+    taken = std::move(spare.back());
+    spare.pop_back();
+  }
+  taken.resize(size);
+  return taken;
+}
+
+}  // namespace
+
 template <typename Unwanted>
 void CoviarLoader::drop_pixels(const Unwanted& unwanted) {
   for (auto it = pixels_.begin(); it != pixels_.end();) {
     if (unwanted(it->first)) {
-      spare_.push_back(std::move(it->second));
+      spare_pixels_.push_back(std::move(it->second));
       it = pixels_.erase(it);
     } else {
       ++it;
     }
   }
+}
+
+void CoviarLoader::drop_vectors() {
+  for (auto& [n, own] : vectors_) {
+    if (!own.empty()) spare_vectors_.push_back(std::move(own));
+  }
+  vectors_.clear();
+  kept_ = 0;
 }
 
 // Finds the GOP of a picture; what is kept of another one goes.
@@ -56,15 +79,15 @@ void CoviarLoader::enter(int32_t picture) {
   }
   if (first == first_) return;
   first_ = at_ = carried_at_ = -1;
-  vectors_.clear();
-  kept_ = 0;
+  drop_vectors();
   drop_pixels([](int32_t) { return true; });
   const Geometry& g = geometry_of(first);
   if (!(g == shape_)) {
     map_ = single_ = CoviarMap(g);
     carried_ = single_carried_ = CoviarPixels(g);
     shape_ = g;
-    spare_.clear();
+    spare_pixels_.clear();
+    spare_vectors_.clear();
   }
   first_ = first;
 }
@@ -83,8 +106,7 @@ std::vector<int32_t> CoviarLoader::missing_vectors(int32_t from, int32_t to) {
   }
   if (missing.empty()) return missing;
   if (kept_ + missing.size() * vector_count() * sizeof(int16_t) > kMostKept) {
-    vectors_.clear();
-    kept_ = 0;
+    drop_vectors();
     missing.resize(static_cast<size_t>(to - from + 1));
     std::iota(missing.begin(), missing.end(), from);
   }
@@ -97,7 +119,10 @@ void CoviarLoader::need_vectors(int32_t from, int32_t to) {
   const size_t size = vector_count();
   const auto keep = [&](int32_t n, const MotionView& view) {
     std::vector<int16_t>& own = vectors_[n];
-    if (!view.lost) own.assign(view.mv, view.mv + size);
+    if (!view.lost) {
+      own = take(spare_vectors_, size);
+      std::copy_n(view.mv, size, own.begin());
+    }
     kept_ += own.size() * sizeof(int16_t);
   };
   // One at a time: their planes are copied while they are in the processor's cache.
@@ -148,7 +173,7 @@ const CoviarMap& CoviarLoader::map_of(int32_t picture, bool accumulate) {
   return map_;
 }
 
-void CoviarLoader::read_pixels(std::span<const BgrRequest> requests) {
+void CoviarLoader::read_pixels(std::span<BgrRequest> requests) {
   decoded_to_ = -1;
   if (!reader_.read_bgr(requests)) {
     throw Error(ErrorKind::kCorrupt,
@@ -158,7 +183,7 @@ void CoviarLoader::read_pixels(std::span<const BgrRequest> requests) {
 }
 
 void CoviarLoader::picture(int64_t frame, uint8_t* out) {
-  const BgrRequest request{number_of(frame), out};
+  BgrRequest request{number_of(frame), out};
   read_pixels({&request, 1});
 }
 
@@ -173,13 +198,8 @@ void CoviarLoader::decode(int32_t there, int32_t here, int32_t from, int32_t to)
   std::map<int32_t, std::vector<uint8_t>> pixels;
   for (const int32_t n : {there, here}) {
     if (pixels_.contains(n) || pixels.contains(n)) continue;
-    std::vector<uint8_t>& own = pixels[n];
-    if (!spare_.empty()) {
-      own = std::move(spare_.back());
-      spare_.pop_back();
-    }
-    own.resize(carried_.size() * sizeof(Bgr));
-    requests[n] = {n, own.data()};
+    pixels[n] = take(spare_pixels_, carried_.size() * sizeof(Bgr));
+    requests[n] = {n, pixels[n].data()};
   }
   if (requests.empty()) return;
   const int32_t begin = requests.begin()->first;
@@ -188,17 +208,23 @@ void CoviarLoader::decode(int32_t there, int32_t here, int32_t from, int32_t to)
   std::map<int32_t, std::vector<int16_t>> vectors;
   for (const int32_t n : missing_vectors(from, to)) {
     if (n <= passed || n > end) continue;
+    vectors[n] = take(spare_vectors_, vector_count());
     requests[n].picture = n;
-    requests[n].mv = &vectors[n];
+    requests[n].mv = vectors[n].data();
   }
   std::vector<BgrRequest> sorted;
   for (const auto& [n, request] : requests) sorted.push_back(request);
   read_pixels(sorted);
   pixels_.merge(pixels);
-  for (auto& [n, own] : vectors) {
-    if (own.empty()) continue;
-    kept_ += own.size() * sizeof(int16_t);
-    vectors_[n] = std::move(own);
+  for (const BgrRequest& request : sorted) {
+    if (request.mv == nullptr) continue;
+    std::vector<int16_t>& own = vectors[request.picture];
+    if (request.has_mv) {
+      kept_ += own.size() * sizeof(int16_t);
+      vectors_[request.picture] = std::move(own);
+    } else {
+      spare_vectors_.push_back(std::move(own));
+    }
   }
 }
 

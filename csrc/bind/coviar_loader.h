@@ -47,7 +47,8 @@ class CoviarLoader {
   const std::vector<int16_t>& vectors_of(int32_t picture);
   template <typename Unwanted>
   void drop_pixels(const Unwanted& unwanted);
-  void read_pixels(std::span<const BgrRequest> requests);
+  void drop_vectors();
+  void read_pixels(std::span<BgrRequest> requests);
 
   VideoReader& reader_;
   std::optional<ReaderMotion> motion_;  // made when vectors are asked for: there are no B pictures
@@ -64,7 +65,9 @@ class CoviarLoader {
   std::map<int32_t, std::vector<int16_t>> vectors_;
   size_t kept_ = 0;
   std::map<int32_t, std::vector<uint8_t>> pixels_;  // of the first picture and the last asked for
-  std::vector<std::vector<uint8_t>> spare_;         // memory for more of them, of the same size
+  // Memory for more of them, of the same size: fresh pages are dear.
+  std::vector<std::vector<uint8_t>> spare_pixels_;
+  std::vector<std::vector<int16_t>> spare_vectors_;
 };
 
 }  // namespace cvdecode::bind

@@ -97,7 +97,7 @@ class VideoReader {
   Clip read_pictures(std::span<const int32_t> pictures, PlaneMask planes);
 
   // Backend::read_bgr().
-  bool read_bgr(std::span<const BgrRequest> requests) { return libav().read_bgr(requests); }
+  bool read_bgr(std::span<BgrRequest> requests) { return libav().read_bgr(requests); }
 
   // "native" or "libav" for a plane; throws kPlaneUnavailable when no backend has it.
   const char* backend_of(Plane plane);
