@@ -18,7 +18,8 @@ only). What differs:
   vectors, the map and the first picture are kept (at most 64 MiB of vectors): a loader that asks
   for one position after another reads each frame once. A file that has changed is opened anew.
   close() lets go of everything.
-- Plain I- and P-VOPs of MPEG-4 are parsed for their vectors, no pixel is decoded for them.
+- Plain I- and P-VOPs of MPEG-4 are parsed for their vectors, no pixel is decoded for them; with a
+  residual, whose pixels are decoded anyway, the vectors come along.
 """
 
 from __future__ import annotations
