@@ -68,6 +68,7 @@ struct AccumulateResult {
   BufferPtr residual;                // int16 (T, 3, H, W) at display size, recon_diff, RGB
   AccumulateStats stats;
   std::shared_ptr<Scratch> scratch;  // memory of the work, kept with a result that is used again
+  std::shared_ptr<void> provider_memory;  // likewise; accumulate() leaves it to its caller
   bool hidden_ends = false;  // while it is made: `anchor` names pictures that are not presented
 };
 

@@ -258,7 +258,7 @@ bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) 
         static_cast<int>(std::max<size_t>(1, kSomeBytes / sizeof(kernels::BlockMotion) / w4 / 4)) *
         4;
     some_rows_ = BlockArray(pool_.scratch(), static_cast<size_t>(some_) * w4);
-    whole_.resize(some_rows_.size() / 16);
+    shapes_.resize(some_rows_.size() / 16);
   }
   SelectedMotion met;
   Selector selector(view, provider_, picture, g, options_, fates_, met);
@@ -275,7 +275,7 @@ bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) 
   int64_t clipped = 0;
   for (int top = 0; top < g.h4(); top += some_) {
     const int bottom = std::min(top + some_, g.h4());
-    const bool told = selector.rows(top, bottom, some_rows_.data(), whole_.data());
+    const bool told = selector.rows(top, bottom, some_rows_.data(), shapes_.data());
     bool ready = !met.untrusted;
     for (size_t i = sources_.size(); ready && i < met.sources.size(); ++i) {
       const SelectedSource& source = met.sources[i];
@@ -292,7 +292,8 @@ bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) 
     job.sources = sources_.data();
     job.source_count = static_cast<int>(sources_.size());
     job.blocks = some_rows_.data();
-    job.whole = told ? whole_.data() : nullptr;
+    job.shapes = told ? shapes_.data() : nullptr;
+    job.longest = met.longest;
     job.top = top;
     job.bottom = bottom;
     clipped += trace_rows(job);
@@ -323,6 +324,7 @@ void TraceGroup::trace_later(int32_t picture, Node& node) {
   job.sources = sources_.data();
   job.source_count = static_cast<int>(sources_.size());
   job.blocks = node.motion.blocks.data();
+  job.longest = node.motion.longest;
   if (options_.plan != nullptr) record(job, node);
   finish(node, node.motion, options_.plan != nullptr ? 0 : trace_rows(job));
 }

@@ -103,7 +103,7 @@ class TraceGroup {
   std::vector<kernels::Source> sources_;  // of the picture being traced
   int some_ = 0;                          // block rows selected at a time
   BlockArray some_rows_;                  // of its blocks
-  std::vector<uint8_t> whole_;
+  std::vector<uint8_t> shapes_;           // kernels::MotionShape of its macroblocks
   std::deque<int32_t> packed_;  // grid=4: pictures traced when they were read, words still there
   int64_t motion_held_ = 0;     // bytes
   int64_t residual_held_ = 0;   // bytes

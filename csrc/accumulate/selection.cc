@@ -1,6 +1,7 @@
 #include "accumulate/selection.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -23,24 +24,10 @@ uint64_t word_of(int16_t x, int16_t y, int32_t source) {
   return word;
 }
 
-// Whether the four 8x8 blocks of a macroblock, or its 16 blocks, have the same.
-bool same_references(const int32_t* ref, size_t w4) {
-  return ((ref[0] ^ ref[2]) | (ref[0] ^ ref[2 * w4]) | (ref[0] ^ ref[2 * w4 + 2])) == 0;
-}
-bool same_vectors(const int16_t* v, size_t w4) {
-  const uint64_t want = static_cast<uint16_t>(*v) * uint64_t{0x0001000100010001};
-  uint64_t differ = 0;
-  for (size_t r = 0; r < 4; ++r) {
-    uint64_t row = 0;
-    std::memcpy(&row, v + r * w4, sizeof row);
-    differ |= row ^ want;
-  }
-  return differ == 0;
-}
-
-// Four of them.
-void put(const uint64_t* words, BlockMotion* to) {
-  std::memcpy(static_cast<void*>(to), words, 4 * sizeof *to);
+// Blocks of one word side by side.
+template <int kCount>
+void put(uint64_t word, BlockMotion* to) {
+  for (int i = 0; i < kCount; ++i) std::memcpy(static_cast<void*>(to + i), &word, sizeof word);
 }
 
 // Of two 16-bit numbers v in a word: v, or -v or -v - 1 (the odd one) where v is negative.
@@ -51,11 +38,23 @@ uint32_t magnitude(uint32_t two) {
 
 bool is_lost(uint8_t mb_type) { return mb_type == static_cast<uint8_t>(MbType::kLost); }
 
-// Types of one motion, or of none.
-bool is_whole(uint8_t mb_type) {
-  return mb_type <= static_cast<uint8_t>(MbType::kPSkip) ||
-         mb_type == static_cast<uint8_t>(MbType::kInter16x16);
+// What a type says of the motion, or kAsk.
+constexpr uint8_t kAsk = 255;
+constexpr std::array<uint8_t, 256> shapes_of_types() {
+  std::array<uint8_t, 256> shapes{};
+  shapes.fill(kAsk);
+  const auto set = [&](MbType type, kernels::MotionShape shape) {
+    shapes[static_cast<size_t>(type)] = shape;
+  };
+  for (const MbType one : {MbType::kI4x4, MbType::kI8x8, MbType::kI16x16, MbType::kIPcm,
+                           MbType::kPSkip, MbType::kInter16x16, MbType::kLost}) {
+    set(one, kernels::kOneMotion);
+  }
+  set(MbType::kInter16x8, kernels::kFourMotions);
+  set(MbType::kInter8x16, kernels::kFourMotions);
+  return shapes;
 }
+constexpr std::array<uint8_t, 256> kShapeOfType = shapes_of_types();
 
 // hops=1 through both lists: the other predictor of bi-predicted blocks.
 void select_others(const MotionView& view, const Geometry& geometry, Chooser& chooser,
@@ -98,25 +97,17 @@ Selector::Selector(const MotionView& view, const MotionProvider& provider, int32
 
 Selector::~Selector() = default;
 
-// Which references follow each other cannot be foretold; that they are known mostly can.
-const Selector::Meaning& Selector::meaning_of(int32_t ref0, int32_t ref1) {
-  const uint32_t hash =
-      static_cast<uint32_t>(ref0) * 0x9E3779B1U + static_cast<uint32_t>(ref1) * 0x85EBCA6BU;
-  Meaning& meaning = meanings_[hash >> 26];
-  if (meaning.known && meaning.ref[0] == ref0 && meaning.ref[1] == ref1) [[likely]]
-    return meaning;
+void Selector::find_meaning(int32_t ref0, int32_t ref1, Meaning& meaning) {
   const Choice& choice = chooser_->of(ref0, ref1);
   const bool led = choice.list >= 0 && choice.source >= 0;
-  meaning.known = true;
   meaning.ref[0] = ref0;
   meaning.ref[1] = ref1;
   meaning.led = led ? ~uint32_t{0} : 0;
   meaning.source = static_cast<uint64_t>(static_cast<uint32_t>(choice.source)) << 32;
   meaning.x = led ? static_cast<size_t>(choice.list) * 2 * cells_ : 0;
-  return meaning;
 }
 
-bool Selector::rows(int top, int bottom, BlockMotion* blocks, uint8_t* whole) {
+bool Selector::rows(int top, int bottom, BlockMotion* blocks, uint8_t* shapes) {
   if (view_.mb_type == nullptr && view_.lost) {
     std::fill_n(blocks, static_cast<size_t>(bottom - top) * w4_, BlockMotion{0, 0, kSourceBroken});
     out_.broken = true;
@@ -126,71 +117,84 @@ bool Selector::rows(int top, int bottom, BlockMotion* blocks, uint8_t* whole) {
     by_rows(top, bottom, blocks);
     return false;
   }
-  for (int y = top; y < bottom; y += 4, blocks += 4 * w4_, whole += w4_ / 4) {
-    by_macroblocks(y / 4, blocks, whole);
+  for (int y = top; y < bottom; y += 4, blocks += 4 * w4_, shapes += w4_ / 4) {
+    by_macroblocks(y / 4, blocks, shapes);
   }
   return true;
 }
 
-// Most macroblocks have one motion: their type says so, and one block is looked at. In the others
-// 8x8 blocks share their references (H.264).
-void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* whole) {
+// Where some type does not tell (mostly direct ones), by what the planes say.
+void Selector::find_shapes(int mb_y, uint8_t* shapes) {
   const size_t w16 = w4_ / 4;
-  const size_t first = static_cast<size_t>(mb_y) * 4 * w4_;
-  const int32_t* const ref0 = view_.ref_picture + first;
-  const int32_t* const ref1 = ref0 + cells_;
   const uint8_t* const types = view_.mb_type + static_cast<size_t>(mb_y) * w16;
+  bool ask = false;
+  for (size_t mb = 0; mb < w16; ++mb) {
+    shapes[mb] = kShapeOfType[types[mb]];
+    ask |= shapes[mb] == kAsk;
+  }
+  if (!ask) return;
+  looked_up_.resize(w16);
+  const size_t first = static_cast<size_t>(mb_y) * 4 * w4_;
+  kernels::ShapeJob job;
+  for (size_t i = 0; i < 4; ++i) job.mv[i] = view_.mv + i * cells_ + first;
+  for (size_t i = 0; i < 2; ++i) job.ref[i] = view_.ref_picture + i * cells_ + first;
+  job.stride = static_cast<ptrdiff_t>(w4_);
+  job.count = static_cast<int>(w16);
+  job.out = looked_up_.data();
+  kernels_.shapes(job);
+  for (size_t mb = 0; mb < w16; ++mb) {
+    shapes[mb] = shapes[mb] == kAsk ? looked_up_[mb] : shapes[mb];
+  }
+}
+
+// Most macroblocks have one motion: one block is looked at. In the others 8x8 blocks share their
+// references (H.264), and mostly their vectors.
+void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* shapes) {
+  find_shapes(mb_y, shapes);
+  const size_t w4 = w4_;
+  const size_t cells = cells_;
+  const size_t first = static_cast<size_t>(mb_y) * 4 * w4;
+  const int32_t* const ref0 = view_.ref_picture + first;
+  const int32_t* const ref1 = ref0 + cells;
+  const uint8_t* const types = view_.mb_type + static_cast<size_t>(mb_y) * (w4 / 4);
   const int16_t* const vectors = view_.mv + first;
   uint32_t magnitudes = 0;  // of two components each, some one less where they are negative
-  for (size_t mb = 0; mb < w16; ++mb) {
-    BlockMotion* const out = blocks + 4 * mb;
-    const size_t at = 4 * mb;
-    const uint8_t type = types[mb];
-    // Lost, of one motion by its type, or (mostly direct ones) by what it says.
-    bool one = is_whole(type) || is_lost(type);
-    if (!one && same_references(ref0 + at, w4_) && same_references(ref1 + at, w4_)) {
-      const Meaning& meaning = meaning_of(ref0[at], ref1[at]);
-      const int16_t* const x = vectors + meaning.x;
-      one = meaning.led == 0 || (same_vectors(x + at, w4_) && same_vectors(x + cells_ + at, w4_));
-    }
-    if (one) {
+  const auto word_at = [&](size_t at) {
+    const Meaning& meaning = meaning_of(ref0[at], ref1[at]);
+    const int16_t* const x = vectors + meaning.x + at;
+    const uint32_t v =
+        (static_cast<uint16_t>(x[0]) | uint32_t{static_cast<uint16_t>(x[cells])} << 16) &
+        meaning.led;
+    magnitudes |= magnitude(v);
+    return meaning.source | v;
+  };
+  for (size_t at = 0; at < w4; at += 4) {
+    BlockMotion* const out = blocks + at;
+    const uint8_t shape = shapes[at / 4];
+    if (shape == kernels::kOneMotion) {
       uint64_t word = word_of(0, 0, kSourceBroken);
-      if (is_lost(type)) {
+      if (is_lost(types[at / 4])) {
         out_.broken = true;
       } else {
-        const Meaning& meaning = meaning_of(ref0[at], ref1[at]);
-        const int16_t* const x = vectors + meaning.x + at;
-        const uint32_t v =
-            (static_cast<uint16_t>(x[0]) | uint32_t{static_cast<uint16_t>(x[cells_])} << 16) &
-            meaning.led;
-        word = meaning.source | v;
-        magnitudes |= magnitude(v);
+        word = word_at(at);
       }
-      const uint64_t four[4] = {word, word, word, word};
-      for (size_t r = 0; r < 4; ++r) put(four, out + r * w4_);
-      whole[mb] = 1;
+      put<4>(word, out);
+      put<4>(word, out + w4);
+      put<4>(word, out + 2 * w4);
+      put<4>(word, out + 3 * w4);
       continue;
     }
-    uint64_t words[16];
-    for (size_t q = 0; q < 4; ++q) {
-      const size_t corner = at + q / 2 * 2 * w4_ + q % 2 * 2;
-      const Meaning& meaning = meaning_of(ref0[corner], ref1[corner]);
-      const int16_t* const x = vectors + meaning.x + corner;
-      for (size_t r = 0; r < 2; ++r) {
-        uint64_t* const to = words + q / 2 * 8 + q % 2 * 2 + 4 * r;
-        uint32_t vx = 0;
-        uint32_t vy = 0;  // of two blocks
-        std::memcpy(&vx, x + r * w4_, 4);
-        std::memcpy(&vy, x + cells_ + r * w4_, 4);
-        vx &= meaning.led;
-        vy &= meaning.led;
-        magnitudes |= magnitude(vx) | magnitude(vy);
-        to[0] = meaning.source | (vx & 0xFFFF) | vy << 16;
-        to[1] = meaning.source | vx >> 16 | (vy & 0xFFFF0000);
+    for (const size_t corner : {size_t{0}, size_t{2}, 2 * w4, 2 * w4 + 2}) {
+      if (shape == kernels::kFourMotions) {
+        const uint64_t word = word_at(at + corner);
+        put<2>(word, out + corner);
+        put<2>(word, out + corner + w4);
+        continue;
+      }
+      for (const size_t one : {corner, corner + 1, corner + w4, corner + w4 + 1}) {
+        put<1>(word_at(at + one), out + one);
       }
     }
-    for (size_t r = 0; r < 4; ++r) put(words + 4 * r, out + r * w4_);
-    whole[mb] = 0;
   }
   const uint32_t most = std::max(magnitudes & 0xFFFF, magnitudes >> 16);
   out_.longest = std::max(out_.longest, most == 0 ? 0 : static_cast<int32_t>(most) + 1);
@@ -234,8 +238,8 @@ SelectedMotion select_motion(const MotionView& view, const MotionProvider& provi
   out.blocks =
       BlockArray(scratch, static_cast<size_t>(geometry.w4()) * static_cast<size_t>(geometry.h4()));
   Selector selector(view, provider, t, geometry, options, fates, out);
-  std::vector<uint8_t> whole(static_cast<size_t>(geometry.w16() * geometry.h16()));
-  selector.rows(0, geometry.h4(), out.blocks.data(), whole.data());
+  std::vector<uint8_t> shapes(static_cast<size_t>(geometry.w16() * geometry.h16()));
+  selector.rows(0, geometry.h4(), out.blocks.data(), shapes.data());
   if (both) {
     if (view.mb_type == nullptr && view.lost) {
       out.others.resize(out.blocks.size());

@@ -40,23 +40,32 @@ class Selector {
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
 
-  // Rows [top, bottom) of blocks, multiples of 4. Sets one of `whole` per macroblock to 1 where all
-  // its blocks have the same motion, 0 where not; returns false where it cannot tell.
-  bool rows(int top, int bottom, kernels::BlockMotion* blocks, uint8_t* whole);
+  // Rows [top, bottom) of blocks, multiples of 4. `shapes` gets the kernels::MotionShape of each
+  // macroblock; returns false where it cannot tell.
+  bool rows(int top, int bottom, kernels::BlockMotion* blocks, uint8_t* shapes);
   Chooser& chooser() { return *chooser_; }
 
  private:
   // What a pair of references comes to.
   struct Meaning {
-    bool known = false;
-    int32_t ref[2] = {0, 0};
+    int32_t ref[2] = {INT32_MIN, INT32_MIN};  // no reference is called that
     uint32_t led = 0;     // all bits: a vector leads there; none: the trace has none
     uint64_t source = 0;  // of a BlockMotion as it lies in memory
     size_t x = 0;         // from view_.mv on, the vectors of the list that counts
   };
 
-  const Meaning& meaning_of(int32_t ref0, int32_t ref1);
-  void by_macroblocks(int mb_y, kernels::BlockMotion* blocks, uint8_t* whole);
+  // Which references follow each other cannot be foretold; that they are known mostly can.
+  const Meaning& meaning_of(int32_t ref0, int32_t ref1) {
+    const uint32_t hash =
+        static_cast<uint32_t>(ref0) * 0x9E3779B1U + static_cast<uint32_t>(ref1) * 0x85EBCA6BU;
+    Meaning& meaning = meanings_[hash >> 26];
+    if (meaning.ref[0] != ref0 || meaning.ref[1] != ref1) [[unlikely]]
+      find_meaning(ref0, ref1, meaning);
+    return meaning;
+  }
+  void find_meaning(int32_t ref0, int32_t ref1, Meaning& meaning);
+  void by_macroblocks(int mb_y, kernels::BlockMotion* blocks, uint8_t* shapes);
+  void find_shapes(int mb_y, uint8_t* shapes);
   void by_rows(int top, int bottom, kernels::BlockMotion* blocks);
 
   const MotionView view_;
@@ -65,6 +74,7 @@ class Selector {
   std::unique_ptr<Chooser> chooser_;
   SelectedMotion& out_;
   std::array<Meaning, 64> meanings_;
+  std::vector<uint8_t> looked_up_;  // shapes of a row whose types do not tell
 };
 
 // A whole picture. `both` fills `others`, and a bi-predicted block with one broken reference is

@@ -242,13 +242,17 @@ py::dict accumulate_reader(const ReaderHandle& handle, const py::dict& options,
   int32_t segment = 0;
   {
     const py::gil_scoped_release release;
-    ReaderMotion provider(reader);
+    std::shared_ptr<BufferPool> pool;
+    if (memory != nullptr) pool = std::static_pointer_cast<BufferPool>(memory->provider_memory);
+    if (pool == nullptr) pool = std::make_shared<BufferPool>();
+    ReaderMotion provider(reader, pool);
     if (!parsed.frames.empty()) {
       const int32_t first = provider.find(parsed.frames.front());
       if (first >= 0) segment = provider.picture(first).segment;
     }
     check_bytes(provider.geometry(segment), parsed, reader.options().max_bytes, memory.get());
     *result = accumulate(provider, parsed, memory.get());
+    if (memory != nullptr) result->provider_memory = std::move(pool);
   }
   py::dict out = accumulate_result(result);
   out["segment"] = segment;

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 #include <tuple>
+#include <utility>
 
 namespace cvdecode::bind {
 namespace {
@@ -14,7 +15,10 @@ constexpr size_t kChunkBytes = size_t{32} << 20;
 
 }  // namespace
 
-ReaderMotion::ReaderMotion(VideoReader& reader) : reader_(reader), index_(reader.index()) {
+ReaderMotion::ReaderMotion(VideoReader& reader, std::shared_ptr<BufferPool> pool)
+    : reader_(reader),
+      pool_(pool != nullptr ? std::move(pool) : std::make_shared<BufferPool>()),
+      index_(reader.index()) {
   native_ = std::string(reader.backend_of(Plane::kMv)) == "native";
   types_tell_ = native_ && reader.info().codec == "h264";
   const auto count = static_cast<int64_t>(index_.pictures.size());
@@ -66,7 +70,7 @@ void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, con
   const size_t chunk = std::max<size_t>(1, kChunkBytes / bytes);
   for (size_t first = 0; first < pictures.size(); first += chunk) {
     const auto some = pictures.subspan(first, std::min(chunk, pictures.size() - first));
-    const Clip clip = reader_.read_pictures(some, planes);
+    const Clip clip = reader_.read_pictures(some, planes, pool_.get());
     for (size_t i = 0; i < some.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
       const auto plane = [&](Plane p) -> const void* {

@@ -1,16 +1,19 @@
 // Motion of an opened video, for accumulation: only what is asked for is parsed.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "accumulate/motion.h"
+#include "reader/buffer_pool.h"
 #include "reader/video_reader.h"
 
 namespace cvdecode::bind {
 
 class ReaderMotion : public MotionProvider {
  public:
-  explicit ReaderMotion(VideoReader& reader);
+  // `pool` lends the planes and may outlive this, for another to use; by default nothing is kept.
+  explicit ReaderMotion(VideoReader& reader, std::shared_ptr<BufferPool> pool = nullptr);
 
   int32_t picture_count() const override;
   MotionPicture picture(int32_t number) const override;
@@ -21,6 +24,7 @@ class ReaderMotion : public MotionProvider {
 
  private:
   VideoReader& reader_;
+  std::shared_ptr<BufferPool> pool_;
   const FrameIndex& index_;
   bool native_ = false;
   bool types_tell_ = false;

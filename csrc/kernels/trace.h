@@ -2,6 +2,7 @@
 // one picture. Raw pointers only; every build (scalar, SIMD, CUDA) fills the same table.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -34,6 +35,13 @@ struct BlockMotion {
   int16_t x = 0;  // quarter luma samples, source = here + (x, y) / 4
   int16_t y = 0;
   int32_t source = kSourceStop;
+};
+
+// What the blocks of a macroblock have in common.
+enum MotionShape : uint8_t {
+  kAnyMotion = 0,    // nothing, or it is not known
+  kOneMotion = 1,    // all move alike
+  kFourMotions = 2,  // those of each 8x8 block do
 };
 
 // The planes of one map, each width x height of its grid without padding; null = not carried.
@@ -89,9 +97,8 @@ struct TraceJob {
   int top = 0;
   int bottom = 0;
   const BlockMotion* blocks = nullptr;  // (bottom - top) x (width / 4)
-  // One per macroblock of these rows: 1 where all its blocks have the same motion. Null = not
-  // known.
-  const uint8_t* whole = nullptr;
+  const uint8_t* shapes = nullptr;      // MotionShape of each macroblock of these rows, or null
+  int32_t longest = 1 << 16;            // no component of a vector is larger
   const Source* sources = nullptr;
   int source_count = 0;
   int32_t here = 0;  // what `end` says of traces that end in this picture
@@ -115,6 +122,16 @@ struct SelectJob {
   BlockMotion* out = nullptr;
 };
 
+// The macroblocks of a row, from the planes as they are (H.264: the blocks of an 8x8 block have the
+// same references).
+struct ShapeJob {
+  const int16_t* mv[4] = {};   // first row of blocks: x and y of list 0, of list 1
+  const int32_t* ref[2] = {};  //
+  ptrdiff_t stride = 0;        // blocks from row to row
+  int count = 0;               // macroblocks, at least 1
+  uint8_t* out = nullptr;      // MotionShape of each, of both lists together
+};
+
 // Cells of a row of a map, to the end of the row.
 struct EndRow {
   const int16_t* at_x = nullptr;
@@ -130,6 +147,7 @@ struct TraceKernels {
   // returns how many these are. More of the row may be written, and is written again.
   // `longest` grows to the largest component of a vector met (absolute), or somewhat more.
   int (*select)(const SelectJob& job, int32_t& longest);
+  void (*shapes)(const ShapeJob& job);
   int64_t (*pixels)(const TraceJob& job);  // luma grid: x, y, end, mask, at_*, hops, residual_y
   int64_t (*chroma)(const TraceJob& job);  // chroma grid: residual_u, residual_v, mask_uv
   // grid=4: a map has one cell per 4x4 block; packed, hops, and the planes where they are not null.

@@ -1,5 +1,7 @@
 // The SIMD builds of grid=4: words of four lanes, macroblock by macroblock. Highway compiles this
 // file once per target.
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
@@ -26,9 +28,9 @@ namespace {
 // What a source means to a cell: a word of its map, or one and the same word wherever it is.
 struct Origin {
   const uint64_t* words = nullptr;
-  uint64_t keep = 0;     // all bits: words[index] counts, none: words[0]
-  uint64_t word = 0;     // which `words` points to where nothing else is there
-  bool careful = false;  // cells may be void
+  uint64_t keep = 0;      // all bits: words[index] counts, none: words[0]
+  uint64_t word[4] = {};  // which `words` points to where nothing else is there
+  bool careful = false;   // cells may be void
 };
 
 // Macroblock by macroblock: one motion is one subtraction a row of cells. In others the places that
@@ -42,18 +44,22 @@ class BlockTracer {
     if (out_.packed == nullptr) {
       passing_ = std::make_unique_for_overwrite<uint64_t[]>(4 * static_cast<size_t>(width_));
     }
+#if HWY_TARGET != HWY_SCALAR
+    streams_ = may_stream();
+#endif
   }
 
   int64_t run() {
     find_origins();
-    const uint8_t* whole = job_.whole;
+    const uint8_t* shapes = job_.shapes;
     for (int by = job_.top; by < job_.end_row(); by += 4) {
       words_ = passing_ != nullptr ? passing_.get() : out_.packed + by * width_;
       top_ = by;
-      macroblock_row(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * width_, whole);
+      macroblock_row(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * width_, shapes);
       if (out_.x != nullptr) unpack(by * width_, 4 * width_);
-      if (whole != nullptr) whole += width_ / 4;
+      if (shapes != nullptr) shapes += width_ / 4;
     }
+    if (streams_) hwy::FlushStream();
     return clipped_;
   }
 
@@ -66,33 +72,41 @@ class BlockTracer {
     int32_t reach = 0;
     for (int32_t source = -kBefore; source < job_.source_count; ++source) {
       Origin& origin = origins_[static_cast<size_t>(source + kBefore)];
-      origin.words = &origin.word;
+      origin.words = origin.word;
       if (source < 0) {
         const uint8_t mask = mask_of_source(source);
-        origin.word = pack_cell(0, 0, is_void(mask) ? -1 : job_.here, mask);
+        std::fill_n(origin.word, 4, pack_cell(0, 0, is_void(mask) ? -1 : job_.here, mask));
       } else if (job_.sources[source].is_end) {
-        origin.word = pack_cell(0, 0, job_.sources[source].end, job_.sources[source].mask);
+        std::fill_n(origin.word, 4,
+                    pack_cell(0, 0, job_.sources[source].end, job_.sources[source].mask));
       } else {
         origin.words = job_.sources[source].map.packed;
         origin.keep = ~uint64_t{0};
         origin.careful = job_.sources[source].may_void;
+        careful_ |= origin.careful;
         reach = std::max(reach, job_.sources[source].reach);
       }
     }
     // Vectors up to this cannot make a sum saturate. -32768 has no counterpart.
     safe_ = std::min(INT16_MAX - reach, INT16_MAX - 1);
+    careful_ |= job_.longest > safe_;
   }
 
-  HWY_INLINE void macroblock_row(const BlockMotion* rows, const uint8_t* whole) {
+  HWY_INLINE void macroblock_row(const BlockMotion* rows, const uint8_t* shapes) {
 #if HWY_TARGET == HWY_SCALAR
-    (void)whole;
+    (void)shapes;
     for (int bx = 0; bx < width_; bx += 4) cell_by_cell(rows + bx, bx);
 #else
     const bool plain = out_.hops == nullptr && safe_ >= 0;
     for (int bx = 0; bx < width_; bx += 4) {
-      const bool uniform =
-          whole != nullptr ? whole[bx / 4] != 0 : is_uniform(rows + bx, ptrdiff_t{width_});
-      if (plain && uniform && trace_one(rows[bx], bx)) continue;
+      uint8_t shape = kAnyMotion;
+      if (shapes != nullptr) {
+        shape = shapes[bx / 4];
+      } else if (is_uniform(rows + bx, ptrdiff_t{width_})) {
+        shape = kOneMotion;
+      }
+      if (plain && shape == kOneMotion && trace_one(rows[bx], bx)) continue;
+      if (plain && shape == kFourMotions && trace_four(rows + bx, bx)) continue;
       if (plain && trace_split(rows + bx, bx)) continue;
       cell_by_cell(rows + bx, bx);
     }
@@ -106,27 +120,69 @@ class BlockTracer {
   using Lanes = hn::Repartition<int16_t, Words>;
   static constexpr int kCells = HWY_MIN(4, HWY_LANES(uint64_t));
 
-  // A macroblock of one motion; false where cells may be clamped, void or saturate.
-  HWY_INLINE bool trace_one(const BlockMotion& m, int left) {
+  // Where the trace of a square of cells leads, none of them clamped.
+  struct Place {
+    const uint64_t* words;
+    uint64_t first;
+    ptrdiff_t stride;
+    uint64_t v;  // as the words lie
+  };
+  // False where cells may be clamped, void or saturate.
+  HWY_INLINE bool find_place(const BlockMotion& m, int left, int top, int size,
+                             Place& place) const {
     const Origin& origin = origins_[static_cast<size_t>(m.source + kBefore)];
-    if (std::max(std::abs(int{m.x}), std::abs(int{m.y})) > safe_) return false;
-    const auto v =
-        hn::BitCast(Lanes(), hn::Set(Words(), m.source < 0 ? 0 : pack_cell(m.x, m.y, 0, 0)));
-    uint64_t* out = words_ + left;
-    if (origin.keep == 0) {
-      const auto cell = hn::Sub(hn::BitCast(Lanes(), hn::Set(Words(), origin.word)), v);
-      for (int y = 0; y < 4; ++y, out += width_) {
-        for (int i = 0; i < 4; i += kCells) store(cell, out + i);
-      }
-      return true;
-    }
     const int x = left + block_shift(m.x);
-    const int y0 = top_ + block_shift(m.y);
-    if (origin.careful || x < 0 || x + 4 > width_ || y0 < 0 || y0 + 4 > height_) return false;
-    const uint64_t* in = origin.words + static_cast<ptrdiff_t>(y0) * width_ + x;
-    for (int y = 0; y < 4; ++y, in += width_, out += width_) {
+    const int y = top + block_shift(m.y);
+    const bool inside = static_cast<unsigned>(x) <= static_cast<unsigned>(width_ - size) &&
+                        static_cast<unsigned>(y) <= static_cast<unsigned>(height_ - size);
+    const auto index = static_cast<uint64_t>(static_cast<ptrdiff_t>(y) * width_ + x);
+    place.words = origin.words;
+    place.first = index & origin.keep;
+    place.stride = static_cast<ptrdiff_t>(static_cast<uint64_t>(width_) & origin.keep);
+    // Those that do not leave the picture have none.
+    place.v = bits_of(&m) & ~static_cast<uint64_t>(int64_t{m.source} >> 31) & 0xFFFFFFFF;
+    if (HWY_UNLIKELY(careful_)) {
+      if (origin.careful || std::max(std::abs(int{m.x}), std::abs(int{m.y})) > safe_) return false;
+    }
+    return inside || origin.keep == 0;
+  }
+
+  HWY_INLINE bool trace_one(const BlockMotion& m, int left) {
+    Place place;
+    if (!find_place(m, left, top_, 4, place)) return false;
+    const auto v = hn::BitCast(Lanes(), hn::Set(Words(), place.v));
+    const uint64_t* in = place.words + place.first;
+    uint64_t* out = words_ + left;
+    for (int y = 0; y < 4; ++y, in += place.stride, out += width_) {
       for (int i = 0; i < 4; i += kCells) {
         store(hn::Sub(hn::BitCast(Lanes(), hn::LoadU(Words(), in + i)), v), out + i);
+      }
+    }
+    return true;
+  }
+
+  // A motion for each 2x2 cells.
+  HWY_INLINE bool trace_four(const BlockMotion* cells, int left) {
+    const hn::CappedTag<uint64_t, 2> d64;
+    const hn::Repartition<int16_t, decltype(d64)> d16;
+    Place places[4];
+    bool plain = true;
+    for (int q = 0; q < 4; ++q) {
+      const int x = q % 2 * 2;
+      const int y = q / 2 * 2;
+      const BlockMotion& m = cells[static_cast<ptrdiff_t>(y) * width_ + x];
+      plain &= find_place(m, left + x, top_ + y, 2, places[q]);
+    }
+    if (!plain) return false;
+    uint64_t* out = words_ + left;
+    for (int q = 0; q < 4; ++q) {
+      const Place& place = places[q];
+      uint64_t* to = out + static_cast<ptrdiff_t>(q / 2 * 2) * width_ + q % 2 * 2;
+      const uint64_t* in = place.words + place.first;
+      const auto v = hn::BitCast(d16, hn::Set(d64, place.v));
+      for (int y = 0; y < 2; ++y, to += width_, in += place.stride) {
+        const auto words = hn::LoadU(d64, in);
+        hn::StoreU(hn::BitCast(d64, hn::Sub(hn::BitCast(d16, words), v)), d64, to);
       }
     }
     return true;
@@ -209,7 +265,7 @@ class BlockTracer {
             out_.hops == nullptr ? nullptr : out_.hops + (top_ + y) * width_ + left + i;
         const Origin& origin = origins_[static_cast<size_t>(m.source + kBefore)];
         if (m.source < 0) {
-          to = origin.word;
+          to = origin.word[0];
           if (hops != nullptr) *hops = 0;
           continue;
         }
@@ -225,38 +281,85 @@ class BlockTracer {
     }
   }
 
-  // Cells [first, first + n) of the planes from this row's words.
+  // Cells [first, first + n) of the planes from this row's words; n is a multiple of 16.
   HWY_INLINE void unpack(int first, int n) {
-    const hn::CappedTag<uint32_t, 8> d32;
-    const hn::Rebind<uint16_t, decltype(d32)> d16;
-    const hn::Rebind<uint8_t, decltype(d32)> d8;
-    const hn::RebindToSigned<decltype(d32)> di32;
-    const auto lanes = static_cast<int>(hn::Lanes(d32));
-    const uint64_t* in = words_;
-    auto* x = reinterpret_cast<uint16_t*>(out_.x + first);
-    auto* y = reinterpret_cast<uint16_t*>(out_.y + first);
     int i = 0;
-    for (; i + lanes <= n; i += lanes) {
-      hn::Vec<decltype(d32)> low, high;
-      hn::LoadInterleaved2(d32, reinterpret_cast<const uint32_t*>(in + i), low, high);
-      hn::StoreU(hn::TruncateTo(d16, low), d16, x + i);
-      hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(low)), d16, y + i);
-      hn::StoreU(hn::TruncateTo(d8, high), d8, out_.mask + first + i);
-      hn::StoreU(hn::ShiftRight<8>(hn::BitCast(di32, high)), di32, out_.end + first + i);
+#if HWY_TARGET != HWY_SCALAR
+    if (streams_) {
+      i = unpack_many<true>(hn::ScalableTag<uint32_t>(), first, i, n);
+    } else {
+      i = unpack_many<false>(hn::ScalableTag<uint32_t>(), first, i, n);
     }
+    i = unpack_many<false>(hn::CappedTag<uint32_t, 8>(), first, i, n);
+#endif
     for (; i < n; ++i) {
-      out_.x[first + i] = cell_x(in[i]);
-      out_.y[first + i] = cell_y(in[i]);
-      out_.mask[first + i] = cell_mask(in[i]);
-      out_.end[first + i] = cell_end(in[i]);
+      out_.x[first + i] = cell_x(words_[i]);
+      out_.y[first + i] = cell_y(words_[i]);
+      out_.mask[first + i] = cell_mask(words_[i]);
+      out_.end[first + i] = cell_end(words_[i]);
     }
   }
+
+#if HWY_TARGET != HWY_SCALAR
+  // From cell i on, two for each 32-bit lane at a time; returns how far it came.
+  template <bool kStream, class D>
+  HWY_INLINE int unpack_many(D d32, int first, int i, int n) const {
+    const hn::Repartition<uint16_t, D> d16;
+    const hn::Rebind<uint8_t, decltype(d16)> d8;
+    const hn::RebindToSigned<D> di32;
+    const auto lanes = static_cast<int>(hn::Lanes(d32));
+    const auto* in = reinterpret_cast<const uint32_t*>(words_);
+    auto* x = reinterpret_cast<uint16_t*>(out_.x + first);
+    auto* y = reinterpret_cast<uint16_t*>(out_.y + first);
+    auto* end = out_.end + first;
+    auto* mask = out_.mask + first;
+    const auto put = [](auto v, auto d, auto* to) HWY_ATTR {
+      // There is no such store of less than 128 bits.
+      if constexpr (kStream && hn::MaxLanes(decltype(d)()) * sizeof(*to) >= 16) {
+        hn::Stream(v, d, to);
+      } else {
+        hn::StoreU(v, d, to);
+      }
+    };
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+      const uint32_t* from = in + 2 * static_cast<ptrdiff_t>(i);
+      const auto a = hn::LoadU(d32, from);
+      const auto b = hn::LoadU(d32, from + lanes);
+      const auto c = hn::LoadU(d32, from + 2 * static_cast<ptrdiff_t>(lanes));
+      const auto d = hn::LoadU(d32, from + 3 * static_cast<ptrdiff_t>(lanes));
+      const auto xy0 = hn::BitCast(d16, hn::ConcatEven(d32, b, a));
+      const auto xy1 = hn::BitCast(d16, hn::ConcatEven(d32, d, c));
+      const auto ends0 = hn::ConcatOdd(d32, b, a);
+      const auto ends1 = hn::ConcatOdd(d32, d, c);
+      put(hn::ConcatEven(d16, xy1, xy0), d16, x + i);
+      put(hn::ConcatOdd(d16, xy1, xy0), d16, y + i);
+      put(hn::ShiftRight<8>(hn::BitCast(di32, ends0)), di32, end + i);
+      put(hn::ShiftRight<8>(hn::BitCast(di32, ends1)), di32, end + i + lanes);
+      const auto low = hn::ConcatEven(d16, hn::BitCast(d16, ends1), hn::BitCast(d16, ends0));
+      put(hn::TruncateTo(d8, low), d8, mask + i);
+    }
+    return i;
+  }
+  // Whether the planes take whole vectors past the caches, and are too large for the nearer ones.
+  bool may_stream() const {
+    if (out_.x == nullptr || width_ * height_ * 9 <= (1 << 19)) return false;
+    uintptr_t odd = static_cast<uintptr_t>(width_) * 4;
+    for (const void* plane :
+         {static_cast<const void*>(out_.x), static_cast<const void*>(out_.y),
+          static_cast<const void*>(out_.end), static_cast<const void*>(out_.mask)}) {
+      odd |= reinterpret_cast<uintptr_t>(plane);
+    }
+    return odd % HWY_MAX(16, HWY_LANES(uint8_t)) == 0;
+  }
+#endif
 
   const TraceJob& job_;
   const Map out_;
   const int width_, height_;
   std::vector<Origin> origins_;  // by source + kBefore
   int32_t safe_ = 0;
+  bool careful_ = false;  // cells may be void, or sums saturate
+  bool streams_ = false;
   std::unique_ptr<uint64_t[]> passing_;
   uint64_t* words_ = nullptr;  // of the row of macroblocks at block row top_
   int top_ = 0;

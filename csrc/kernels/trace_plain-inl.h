@@ -50,7 +50,7 @@ class PlainTracer {
   }
 
   int64_t run() {
-    const uint8_t* whole = job_.whole;
+    const uint8_t* shapes = job_.shapes;
     for (int by = job_.top; by < job_.end_row(); by += 4) {
       y_ = 4 * by;
       const ptrdiff_t first = at(y_, 0);
@@ -59,8 +59,8 @@ class PlainTracer {
       std::fill_n(shared_, width_ / 16, kUnset);
       mixed_.clear();
       walk_macroblocks(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * (width_ / 4),
-                       width_ / 4, whole, *this);
-      if (whole != nullptr) whole += width_ / 16;
+                       width_ / 4, shapes, *this);
+      if (shapes != nullptr) shapes += width_ / 16;
       finish_row();
     }
     hwy::FlushStream();
@@ -227,7 +227,11 @@ class PlainTracer {
     const ptrdiff_t first = first_inside(hop, p);
     if (!kVoid && p.right - p.left <= 16 && first >= 0 && may_write_over(p.left, 16) &&
         first + at(p.bottom - p.top - 1, 16) <= cells_) {
-      move_narrow(hop, p, first);
+      if (staged_) {
+        move_narrow<true>(hop, p, first);
+      } else {
+        move_narrow<false>(hop, p, first);
+      }
       return;
     }
     const int inner = std::clamp(-hop.dx, p.left, p.right);
@@ -260,7 +264,8 @@ class PlainTracer {
     }
   }
 
-  // Up to 16 cells wide, none of them clamped or void.
+  // Up to 16 cells wide, none of them clamped or void. kFetch: the source is not in a near cache.
+  template <bool kFetch>
   HWY_INLINE void move_narrow(const Hop& hop, const Part& p, ptrdiff_t first) {
     const hn::CappedTag<int16_t, 16> d;
     const auto vx = hn::Set(d, static_cast<int16_t>(hop.x));
@@ -269,11 +274,17 @@ class PlainTracer {
     const int16_t* y = hop.from->y + first;
     ptrdiff_t to = static_cast<ptrdiff_t>(p.top) * stride_ + p.left;
     for (int rows = p.bottom - p.top; rows > 0; --rows, to += stride_, x += width_, y += width_) {
-      hwy::Prefetch(x + at(16, 0));
-      hwy::Prefetch(y + at(16, 0));
+      if constexpr (kFetch) {
+        hwy::Prefetch(x + at(16, 0));
+        hwy::Prefetch(y + at(16, 0));
+      }
       for (size_t i = 0; i < 16; i += hn::Lanes(d)) {
-        hn::StoreU(hn::Sub(hn::LoadU(d, x + i), vx), d, x_to_ + to + i);
-        hn::StoreU(hn::Sub(hn::LoadU(d, y + i), vy), d, y_to_ + to + i);
+        // Planes lie a multiple of 4096 bytes apart: a load that comes after a store at the same
+        // place of another plane would have to wait for it.
+        const auto there_x = hn::LoadU(d, x + i);
+        const auto there_y = hn::LoadU(d, y + i);
+        hn::StoreU(hn::Sub(there_x, vx), d, x_to_ + to + i);
+        hn::StoreU(hn::Sub(there_y, vy), d, y_to_ + to + i);
       }
     }
   }

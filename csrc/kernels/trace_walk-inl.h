@@ -34,12 +34,12 @@ HWY_INLINE bool is_uniform(const BlockMotion* corner, ptrdiff_t blocks) {
 // motion are joined to the right, others go by block rows that are alike. In every row from left to
 // right: a visit may write beyond its right edge.
 template <class Visit>
-HWY_INLINE void walk_macroblocks(const BlockMotion* rows, int width, const uint8_t* whole,
+HWY_INLINE void walk_macroblocks(const BlockMotion* rows, int width, const uint8_t* shapes,
                                  Visit& visit) {
   int begin = -1;  // of the macroblocks of one motion that wait, -1 = none do
   for (int bx = 0; bx < width; bx += 4) {
     const bool uniform =
-        whole != nullptr ? whole[bx / 4] != 0 : is_uniform(rows + bx, ptrdiff_t{width});
+        shapes != nullptr ? shapes[bx / 4] == kOneMotion : is_uniform(rows + bx, ptrdiff_t{width});
     if (begin >= 0 && (!uniform || bits_of(rows + bx) != bits_of(rows + begin))) {
       visit(rows[begin], begin, bx, 0, 4);
       begin = -1;

@@ -415,7 +415,8 @@ void VideoReader::read_key_pixels(const Plan& plan, std::span<const int64_t> key
   }
 }
 
-Clip VideoReader::read_pictures(std::span<const int32_t> pictures, PlaneMask planes) {
+Clip VideoReader::read_pictures(std::span<const int32_t> pictures, PlaneMask planes,
+                                BufferPool* pool) {
   Geometry geometry;
   std::vector<Request> requests(pictures.size());
   for (size_t row = 0; row < pictures.size(); ++row) {
@@ -436,7 +437,7 @@ Clip VideoReader::read_pictures(std::span<const int32_t> pictures, PlaneMask pla
   Clip clip;
   const auto count = static_cast<int64_t>(pictures.size());
   check_bytes(missing_bytes(clip, geometry, count, planes), count, planes, geometry);
-  prepare(clip, geometry, count, planes, nullptr);
+  prepare(clip, geometry, count, planes, pool);
   fill(requests, planes, clip);
   return clip;
 }

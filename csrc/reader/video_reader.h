@@ -93,8 +93,9 @@ class VideoReader {
 
   // For accumulation: pictures by decode number, any order, each at most once, one segment. Row i
   // of the clip is pictures[i]. Planes need not be among those the reader was opened with, and
-  // Plane::kRefPicture may be among them.
-  Clip read_pictures(std::span<const int32_t> pictures, PlaneMask planes);
+  // Plane::kRefPicture may be among them. `pool` as in read().
+  Clip read_pictures(std::span<const int32_t> pictures, PlaneMask planes,
+                     BufferPool* pool = nullptr);
 
   // Backend::read_bgr().
   bool read_bgr(std::span<BgrRequest> requests) { return libav().read_bgr(requests); }
