@@ -210,7 +210,7 @@ def grid_of(seed: int, settings: dict[str, Any], progress: Any) -> dict[str, Any
     learned = [chosen[name] for name in trained_names(settings)]
     for inputs, wanted in ((train, learned), (test, list(chosen.values()))):
         begin = time.process_time()
-        summary = transcode(inputs, wanted, grid, join=True, command=record.command())
+        summary = transcode(inputs, wanted, grid, jobs=2, join=True, command=record.command())
         if summary.failed:
             raise ValueError(f"{summary.failed[0]}")
         progress(f"seed {seed}: {len(inputs)} clips, {len(wanted)} settings transcoded, "

@@ -8,6 +8,7 @@ moves where: by the change from picture to picture, and by each stream's own mot
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ QUICK = {**FULL, "clips": 16, "crf": [20, 50], "folds": 2, "seeds": [0]}
 KINDS = ("pixels", "vectors")
 CELLS = 7
 """Places a side: the classifiers see a 7x7 map of motion."""
+JOBS = 3
+"""Clips at a time."""
 SOME = 0.9
 """Beside the mean over time, this quantile: a blow is short."""
 Array = Any
@@ -92,7 +95,7 @@ def read(settings: dict[str, Any], progress: Any) -> dict[str, Any]:
         str(crf): Setting("h264", "crf", crf, settings["gop"], short_side=settings["short_side"])
         for crf in settings["crf"]
     }
-    summary = transcode(inputs, list(made.values()), folder, jobs=2, command=record.command())
+    summary = transcode(inputs, list(made.values()), folder, jobs=JOBS, command=record.command())
     if summary.failed:
         raise ValueError(f"{summary.failed[0]}")
     stands = {(r["setting"], r["source"]): r for r in load_manifest(folder)}
@@ -104,9 +107,11 @@ def read(settings: dict[str, Any], progress: Any) -> dict[str, Any]:
     for level, paths in files.items():
         path = folder / f"features-{level}.npz"
         if not path.exists():
-            pixels, hashes = zip(*(change(p) for p in paths), strict=True)
+            with ThreadPoolExecutor(JOBS) as pool:
+                pixels, hashes = zip(*pool.map(change, paths), strict=True)
+                motion = list(pool.map(vectors, paths))
             part = path.with_suffix(".part.npz")
-            np.savez(part, pixels=pixels, vectors=[vectors(p) for p in paths], hashes=hashes)
+            np.savez(part, pixels=pixels, vectors=motion, hashes=hashes)
             part.replace(path)
             progress(f"read {level}")
         with np.load(path) as file:

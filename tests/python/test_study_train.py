@@ -209,6 +209,8 @@ def test_what_cannot_be_trained_is_said(folder: Path, tmp_path: Path) -> None:
         run("test_study_train:make_function")
     with pytest.raises(StudyError, match="no labelled clip with the setting 'x'"):
         run(NET, trained_on=["x"])
+    with pytest.raises(StudyError, match="none of the 1 sources has a label"):
+        run(NET, trained_on=["original"], originals=[("x.mp4", "x")])
     with pytest.raises(StudyError, match=r"shape \(2, 1\); \(2, 2\) is wanted"):
         run("test_study_train:make_one_score")
     with pytest.raises(StudyError, match="no model"):
@@ -231,6 +233,21 @@ def test_weights_that_fit_are_taken(tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(StudyError, match="no weight in it fits small_frames"):
         clip_training.network("small_frames", str(tmp_path / "other.pt"), 2)
+
+
+def test_pretrained_transformers_get_a_classifier_of_the_new_classes(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.TimesformerConfig(
+        image_size=32, patch_size=16, num_frames=4, hidden_size=32, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=32, num_labels=5,
+    )  # fmt: skip
+    five = transformers.TimesformerForVideoClassification(config)
+    five.save_pretrained(tmp_path / "five")
+    _, two, left = clip_training.network("timesformer", str(tmp_path / "five"), 2)
+    assert two(torch.zeros(1, 4, 3, 32, 32)).logits.shape == (1, 2)
+    assert left == ["classifier.bias", "classifier.weight"]
+    key = "timesformer.embeddings.cls_token"
+    assert torch.equal(two.state_dict()[key], five.state_dict()[key])
 
 
 def test_our_own_nets_keep_their_contract() -> None:

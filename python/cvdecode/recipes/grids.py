@@ -181,12 +181,18 @@ def matrix(
                 "folder"
             )
 
+    networks = len({*trained_on, *(pretrain or ())}) + (4 if pretrain else 0)
+
+    def told(what: str, done: int, total: int) -> None:
+        made = sum(r["kind"] == "network" for r in journal.records.values())
+        tick(f"network {made + 1} of {networks * len(seeds)}: {what}", done, total)
+
     def enter(record: Record) -> None:
         if record["key"] not in journal.records:
             journal.add(record)
 
     train = Trainer(
-        model, weights, classes, files, schedule, folder / "networks", enter, tick, jobs
+        model, weights, classes, files, schedule, folder / "networks", enter, told, jobs
     )  # fmt: skip
 
     def test(trained: Network, quality: str) -> Record:

@@ -22,6 +22,8 @@ KINDS = ("study", "cell", "measures", "cross", "fine_tuned", "still", "picture",
 """Kinds of records that a page shows; the lines of single clips are read for nothing but counts."""
 
 
+COLUMNS = 7
+"""A heat map with more gets the width of the page."""
 WIDE = 640
 """Samples: a picture that is wider gets the width of the page."""
 
@@ -119,7 +121,7 @@ def _head(records: Records, clips: int) -> str:
             seed += f"; {plan['train']} to learn from, {plan['test']} to test on; {how}"
         lines.append(
             f'<p class="soft"><code>{html.escape(str(r.get("command") or "no command noted"))}'
-            f"</code><br>{html.escape(versions + seed)}</p>"
+            f"</code><br>{html.escape((versions + seed).removeprefix('; '))}</p>"
         )
     cells = [r for r in records if r["kind"] == "cell"]
     counts = []
@@ -284,7 +286,12 @@ def _cross(records: Records) -> str:
     note = f"top-1, %, mean over seeds {seeds}{'; cells ' + of if of else ''}"
     then = f"{note}; a > b: first on a, then on b"
     parts = [
-        _figure("Trained on one, tested on another", figures.heat_map(records), note),
+        _figure(
+            "Trained on one, tested on another",
+            figures.heat_map(records),
+            note,
+            wide=len({r["trained_on"] for r in crossed if r["kind"] == "cross"}) > COLUMNS,
+        ),
         _figure("Fine-tuned", figures.heat_map(records, "fine_tuned"), then),
     ]
     return _section("Cross-evaluation", parts)

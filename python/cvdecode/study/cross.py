@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from . import scores
+from .errors import StudyError
 from .evaluate import ORIGINAL, Predict
 from .manifest import labelled
 from .records import Record
@@ -163,7 +164,10 @@ def samples(
         StudyError: there is none.
     """
     if quality == ORIGINAL and originals:
-        return [(path, labels[name]) for path, name in originals if name in labels]
+        found = [(path, labels[name]) for path, name in originals if name in labels]
+        if not found:
+            raise StudyError(f"none of the {len(originals)} sources has a label")
+        return found
     return labelled(grid, quality, labels)
 
 
