@@ -140,10 +140,6 @@ bool modify(const SliceHeader& header, const Sps& sps, std::span<const Reference
       item = find_item(header, frames, command.value, true);
     } else {
       const int64_t difference = int64_t{command.value} + 1;
-      if (difference > MaxPicNum) {
-        found_all = false;
-        continue;
-      }
       if (command.modification_of_pic_nums_idc == 0) {
         picNumPred -= difference;
         if (picNumPred < 0) picNumPred += MaxPicNum;

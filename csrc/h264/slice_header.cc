@@ -27,7 +27,7 @@ int read_se(BitReader& bits, const char* element, int min, int max) {
 }
 
 // ref_pic_list_modification( ) of 7.3.3.1 for one list.
-void parse_modification(BitReader& bits, size_t max_count,
+void parse_modification(BitReader& bits, size_t max_count, int MaxPicNum,
                         std::vector<RefPicListModification>& list) {
   if (!bits.flag()) return;  // ref_pic_list_modification_flag_lX
   for (;;) {
@@ -39,7 +39,10 @@ void parse_modification(BitReader& bits, size_t max_count,
     if (list.size() == max_count) {
       fail("number of modification_of_pic_nums_idc", static_cast<int64_t>(max_count) + 1);
     }
-    entry.value = bits.ue();
+    const bool long_term = entry.modification_of_pic_nums_idc == 2;
+    entry.value =
+        long_term ? bits.ue()  // long_term_pic_num
+                  : read_ue(bits, "abs_diff_pic_num_minus1", static_cast<uint32_t>(MaxPicNum) - 1);
     list.push_back(entry);
   }
 }
@@ -230,7 +233,9 @@ SliceHeader parse_slice_header(std::span<const uint8_t> rbsp, int nal_unit_type,
   for (size_t list = 0; list < 2; ++list) {
     const auto count = static_cast<size_t>(header.num_ref_idx_active[list]);
     // One more than the standard allows: real encoders repeat a command, real decoders read it.
-    if (count > 0) parse_modification(bits, count + 1, header.ref_pic_list_modification[list]);
+    if (count == 0) continue;
+    const int MaxPicNum = sps.MaxFrameNum() * (header.field_pic_flag ? 2 : 1);
+    parse_modification(bits, count + 1, MaxPicNum, header.ref_pic_list_modification[list]);
   }
   const bool p_slice = header.slice_type == kSliceP || header.slice_type == kSliceSP;
   if ((pps.weighted_pred_flag && p_slice) ||
