@@ -221,6 +221,32 @@ def test_same_bytes_and_none_beside_them(build: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS[1:])
+def test_blocks_of_four_motions(build: str) -> None:
+    """grid=4 where every 8x8 block has its own short vector, and nothing is void or saturates."""
+    for seed in range(3):
+        rng = np.random.default_rng([6, seed])
+        case = Case("blocks", (144, 64), seed)
+        case.out = {**LUMA, "packed": "<u8"}
+        planes = random_map(rng, case.cells, False, 50)
+        case.sources = [
+            {"is_end": end, "end_picture": 7, "end_mask": 0, "may_void": False, "reach": 50}
+            for end in (True, False)
+        ]
+        case.sources[1]["packed"] = pack(planes)
+        blocks = np.zeros((8, 18), BLOCK)
+        for name, low, high in (("x", -40, 41), ("y", -40, 41), ("source", -1, 2)):
+            blocks[name] = rng.integers(low, high, blocks.shape)
+        case.job = {
+            "here": 9, "longest": 40, "shapes": np.full(36, 2, "u1"),
+            "blocks": blocks.repeat(2, 0).repeat(2, 1).reshape(-1),
+        }  # fmt: skip
+        want, _ = case.run("scalar", Guarded())
+        got, _ = case.run(build, Guarded(), 1)
+        for name, plane in want.items():
+            np.testing.assert_array_equal(got[name], plane, name)
+
+
+@pytest.mark.parametrize("build", BUILDS[1:])
 def test_selection(build: str) -> None:
     """Runs of blocks with the references of the first, at every length and start."""
     rng = np.random.default_rng(2)
