@@ -16,7 +16,7 @@ def main() -> int:
     help_text = subprocess.run(
         [str(ROOT / ".venv/bin/cvdecode"), "--help"], capture_output=True, text=True, check=True
     ).stdout
-    commands = set(re.findall(r"^\s{2,6}([a-z]+)\s{2,}", help_text, re.M))
+    commands = set(re.findall(r"^ {2,6}([a-z][a-z-]*)(?: {2,}|$)", help_text, re.M))
     code = "\n".join(re.findall(r"```(?:sh|bash|console)\n(.*?)```", readme, re.S))
     inline = "\n".join(re.findall(r"`([^`\n]+)`", readme))
     problems = []
@@ -28,7 +28,7 @@ def main() -> int:
         ]
         problems += [
             f"cvdecode {command}: no such command"
-            for command in re.findall(r"(?:^|\s)cvdecode ([a-z]+)\b", text)
+            for command in re.findall(r"(?:^|\s)cvdecode ([a-z][a-z-]*)", text)
             if command not in commands
         ]
     problems += [
