@@ -19,6 +19,9 @@ namespace cvdecode {
 namespace {
 
 constexpr int kMaxErrorsInARow = 64;
+// Reading ahead begins small, since a jump may be to a few packets only, and doubles up to the
+// most.
+constexpr size_t kFirstReadAhead = 1 << 15;
 constexpr size_t kReadAhead = 1 << 18;
 
 // Formats that only name other files. Opening one fails in odd ways when that is refused.
@@ -306,7 +309,11 @@ void Demuxer::fetch(int64_t offset, std::span<uint8_t> out, bool sequential) {
                                             ahead_position_ + static_cast<int64_t>(ahead_size_);
   };
   if (sequential && out.size() < kReadAhead / 2 && source_->memory().empty() && !in_ahead()) {
-    ahead_.resize(std::min(kReadAhead, static_cast<size_t>(source_->size())));
+    const int64_t end = ahead_position_ + static_cast<int64_t>(ahead_size_);
+    const bool goes_on = offset >= ahead_position_ && offset <= end;
+    ahead_next_ = goes_on ? std::min(ahead_next_ * 2, kReadAhead) : kFirstReadAhead;
+    ahead_next_ = std::max(ahead_next_, out.size() * 2);
+    ahead_.resize(std::min(ahead_next_, static_cast<size_t>(source_->size())));
     ahead_position_ = offset;
     ahead_size_ = source_->read_at(offset, ahead_);
   }

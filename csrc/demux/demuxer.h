@@ -120,6 +120,7 @@ class Demuxer final : public PacketSource {
   std::vector<uint8_t> ahead_;  // read ahead of a sequential reader
   int64_t ahead_position_ = 0;
   size_t ahead_size_ = 0;
+  size_t ahead_next_ = 0;
   int64_t last_read_ = -2;
   Counters counters_;
 };
