@@ -29,11 +29,13 @@ bool within(int64_t value, int64_t least, int64_t most) { return value >= least 
 
 // Colours and the like are what any file may say, true or not: decoders bear them.
 bool is_plausible(const StreamInfo& i) {
-  return i.codec == avcodec_get_name(static_cast<AVCodecID>(i.codec_id)) && i.stream_index >= 0 &&
-         i.time_base_num > 0 && i.time_base_den > 0 && within(i.width, 0, 1 << 20) &&
-         within(i.height, 0, 1 << 20) && i.frame_rate_num >= 0 && i.frame_rate_den > 0 &&
-         i.sar_num >= 0 && i.sar_den > 0 && std::isfinite(i.rotation) && i.duration >= 0 &&
-         i.bit_rate >= 0 && i.container_frames >= 0 && within(i.nal_length_size, 0, 4) &&
+  const auto id = static_cast<AVCodecID>(i.codec_id);
+  return i.codec == avcodec_get_name(id) && avcodec_get_type(id) == AVMEDIA_TYPE_VIDEO &&
+         i.stream_index >= 0 && i.time_base_num > 0 && i.time_base_den > 0 &&
+         within(i.width, 0, 1 << 20) && within(i.height, 0, 1 << 20) && i.frame_rate_num >= 0 &&
+         i.frame_rate_den > 0 && i.sar_num >= 0 && i.sar_den > 0 && std::isfinite(i.rotation) &&
+         i.duration >= 0 && i.bit_rate >= 0 && i.container_frames >= 0 &&
+         within(i.nal_length_size, 0, 4) &&
          (i.pixel_format == AV_PIX_FMT_NONE ||
           av_pix_fmt_desc_get(static_cast<AVPixelFormat>(i.pixel_format)) != nullptr);
 }
