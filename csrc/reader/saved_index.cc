@@ -85,7 +85,9 @@ bool SavedIndex::load(Demuxer& demuxer, FrameIndex& index,
 }
 
 void SavedIndex::store(Demuxer& demuxer, const FrameIndex& index, const NativeIndex* native) const {
-  if (file_.empty()) return;
+  // Once open, what looked like a file may prove a playlist, whose own bytes say nothing of its
+  // segments.
+  if (file_.empty() || demuxer.fingerprint().empty()) return;
   ArchiveWriter out;
   uint64_t hash = 0;
   out(hash);

@@ -168,10 +168,7 @@ VideoReader::VideoReader(std::unique_ptr<Demuxer> demuxer, const ReaderOptions& 
       index_.warnings.push_back("libavformat stopped early: " + demuxer_->end_note());
     }
     refuse_empty(demuxer_->info(), index_);
-    // A playlist's own bytes say nothing of its segments.
-    if (!options_.index_file.empty() && !demuxer_->fingerprint().empty()) {
-      saved.store(*demuxer_, index_, native_index_.get());
-    }
+    saved.store(*demuxer_, index_, native_index_.get());
   }
 
   PlaneMask planes = options_.planes;

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cvdecode.study.cross import cross_matrix, fine_tuned, judged, samples
+from cvdecode.study.cross import enter_matrix, judged, samples
 from cvdecode.study.errors import StudyError
 from cvdecode.study.models import Model, torch_call
 from cvdecode.study.records import Journal, Record, provenance
@@ -200,12 +200,4 @@ def matrix(
         found = judged(trained, files(quality, held), schedule.batch)
         return {**found, "files": tested[quality]}
 
-    def rows() -> Iterator[Record]:
-        done = list(journal.records.values())
-        yield from cross_matrix(train, test, trained_on, tested_on, seeds, done)
-        if pretrain:
-            yield from fine_tuned(train, test, pretrain, seeds, done)
-
-    for row in rows():
-        journal.add(row)
-    return list(journal.records.values())
+    return enter_matrix(journal, train, test, trained_on, tested_on, seeds, pretrain)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from cvdecode.heads.johnston import Conditioning, JohnstonNet
 from cvdecode.study import scores, stills
-from cvdecode.study.cross import cross_matrix, fine_tuned
+from cvdecode.study.cross import enter_matrix
 from cvdecode.study.errors import StudyError
 from cvdecode.study.pictures import filters, picture
 from cvdecode.study.records import Journal, Record, provenance
@@ -323,15 +323,7 @@ def matrix(
             "clips": len(held),
         }
 
-    def rows() -> Iterator[Record]:
-        done = list(journal.records.values())
-        yield from cross_matrix(train, test, trained_on, tested_on, seeds, done)
-        if pretrain:
-            yield from fine_tuned(train, test, pretrain, seeds, done)
-
-    for row in rows():
-        journal.add(row)
-    return list(journal.records.values())
+    return enter_matrix(journal, train, test, trained_on, tested_on, seeds, pretrain)
 
 
 def first_layer(model: Recogniser, name: str) -> Record:

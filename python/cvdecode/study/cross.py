@@ -17,7 +17,7 @@ from . import scores
 from .errors import StudyError
 from .evaluate import ORIGINAL, Predict
 from .manifest import labelled
-from .records import Record
+from .records import Journal, Record
 
 M = TypeVar("M")
 M_co = TypeVar("M_co", covariant=True)
@@ -117,6 +117,29 @@ class Fit(Protocol):
     def __call__(
         self, samples: Sequence[tuple[str, int]], seed: int, start: Predict | None
     ) -> Predict: ...
+
+
+def enter_matrix(
+    journal: Journal,
+    train: Train[M],
+    test: Test[M],
+    trained_on: Sequence[str],
+    tested_on: Sequence[str],
+    seeds: Sequence[int],
+    pretrain: tuple[str, str] | None,
+) -> list[Record]:
+    """cross_matrix(), and fine_tuned() of the pair `pretrain`, into a journal that may hold a part.
+
+    Returns:
+        All records of the journal.
+    """
+    done = list(journal.records.values())
+    for record in cross_matrix(train, test, trained_on, tested_on, seeds, done):
+        journal.add(record)
+    if pretrain:
+        for record in fine_tuned(train, test, pretrain, seeds, done):
+            journal.add(record)
+    return list(journal.records.values())
 
 
 def on_grid(
