@@ -185,7 +185,9 @@ def main() -> int:
     parser.add_argument("--clip", type=Path, help="time this video alone")
     parser.add_argument("--only", help="parts, comma-separated; others stay as they were measured")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument(
+        "--docs", action="store_true", help="put what was measured into docs/speed.md and README.md"
+    )
     parser.add_argument("--table", action="store_true", help="measure nothing, print what there is")
     arguments = parser.parse_args()
     runs = 0 if arguments.quick else arguments.runs
@@ -240,8 +242,8 @@ def main() -> int:
     text = tables.markdown(result)
     (arguments.out / "speed.md").write_text(text + "\n")
     print(text)
-    if arguments.readme:
-        tables.put_into_readme(ROOT / "README.md", result)
+    if arguments.docs:
+        tables.put_into_docs(ROOT, result, result.keys() & parts if arguments.table else wanted)
     return 0
 
 

@@ -1,14 +1,14 @@
-"""The results of run.py as Markdown, and its place in the README."""
+"""The results of run.py as Markdown, and their place in docs/speed.md and the README."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import data_candidates
 from candidates import COVIAR_STANDIN, DECODE, geometric_mean
 
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 NATIVE = "cvdecode native mv+ref+qp+mb_type"
 LIBAV = "cvdecode libav mv+qp"
 NONE = "not measured"
@@ -208,31 +208,16 @@ PARTS = {
 }
 
 
-def markdown(result: dict[str, Any]) -> str:
-    lines = []
-    missing: dict[str, str] = {}
-    for name, write in PARTS.items():
-        if name in result:
-            lines += write(result[name])
-            missing.update(result[name].get("not_measured", {}))
-    lines += [f"Not measured: {name} ({why})." for name, why in missing.items()]
-    return "\n".join(lines).rstrip()
-
-
-def _circumstances(result: dict[str, Any]) -> str:
-    parts = [result[name] for name in PARTS if name in result]
-    if not parts:
-        return ""
-    machine = result["machine"]
-    loads = [load for part in parts for load in part["load"]]
-    runs = ", ".join(f"{name} {result[name]['runs']}" for name in PARTS if name in result)
+def _circumstances(result: dict[str, Any], name: str) -> str:
+    part, machine = result[name], result["machine"]
+    low, high = sorted(part["load"])
     text = (
-        f"Measured by `make bench BENCH_ARGS=--readme` (`python bench/python/run.py --readme`) on "
-        f"{machine['cpu']}, {machine['cores']} cores. CPU time of one thread, median of the "
-        f"counted runs ({runs}), candidates in turn, after a round that is not counted; load "
-        f"average {min(loads)} to {max(loads)}. Parts may have been measured one by one (`--only`)."
+        f"`python bench/python/run.py --only {name} --docs` on {machine['cpu']}, "
+        f"{machine['cores']} cores: CPU time of one thread unless said otherwise, median of "
+        f"{part['runs']} counted runs, candidates in turn, after a round that is not counted; load "
+        f"average {low} to {high}."
     )
-    if max(loads) > machine["cores"]:
+    if high > machine["cores"]:
         text += (
             " The machine was busy with other work, which slows down caches and memory for all:"
             " single ratios move from run to run."
@@ -240,11 +225,31 @@ def _circumstances(result: dict[str, Any]) -> str:
     return text
 
 
-def put_into_readme(readme: Path, result: dict[str, Any]) -> None:
-    text = readme.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest or END not in rest:
-        raise SystemExit(f"{readme} lacks the markers {BEGIN} and {END}")
-    body = f"## Speed\n\n{_circumstances(result)}\n\n{markdown(result)}"
-    readme.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+def _section(result: dict[str, Any], name: str) -> str:
+    part = result[name]
+    missing = [f"Not measured: {n} ({why})." for n, why in part.get("not_measured", {}).items()]
+    return "\n".join([_circumstances(result, name), "", *PARTS[name](part), *missing]).rstrip()
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Every part that there is, each with how it was measured."""
+    return "\n\n".join(_section(result, name) for name in PARTS if name in result)
+
+
+def _put(page: Path, name: str, text: str) -> None:
+    """Replaces what stands between <!-- name --> and <!-- /name --> of a page."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = page.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def put_into_docs(root: Path, result: dict[str, Any], names: Iterable[str]) -> None:
+    """The named parts into docs/speed.md; the table of streaming into README.md too."""
+    for name in names:
+        _put(root / "docs/speed.md", name, _section(result, name))
+        if name == "streaming":
+            table = "\n".join(_over_decode(result[name])).rstrip()
+            _put(root / "README.md", "speed", f"{table}\n\n{_circumstances(result, name)}")
