@@ -197,6 +197,46 @@ main()
             assert torch.equal(weight, other["model_state"][key]), f"killed at step {step}"
 
 
+def test_a_full_disk_keeps_what_is_finished(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system of 48 KiB, mounted for one process and gone with it."""
+    disk, kept, calm = (tmp_path / name for name in ("disk", "kept", "calm"))
+    disk.mkdir()
+    arguments = typed(folder, Path("run"), "--test", LOW, "--seeds", "0,1,2,3,4,5,6,7")
+    words = " ".join(f"'{c}'" for c in (sys.executable, "-m", "cvdecode.cli", *arguments))
+    script = tmp_path / "run.sh"
+    script.write_text(
+        f"mount -t tmpfs -o size=48k none {disk} || exit 77\ncd {disk}\n{words}\n"
+        f"code=$?; cp -r {disk} {kept}; exit $code\n"
+    )
+    roots = [str(Path(clips.__file__).parents[2]), str(Path(__file__).parent)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", str(script)], env=environment, capture_output=True, text=True
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr}")
+    assert done.returncode == 1, done.stderr
+    assert "the disk that holds run" in done.stderr
+    assert "free space and run the same command again" in done.stderr
+    assert not list(kept.rglob("*.part"))
+    finished = [r for r in read_lines(kept / "run/matrix.jsonl") if r["kind"] == "cross"]
+    assert 0 < len(finished) < 16
+    networks = {f.name: f.read_bytes() for f in (kept / "run/networks").glob("*.pt")}
+    assert len(networks) >= len(finished)
+
+    calm.mkdir()
+    monkeypatch.setattr(sys, "argv", ["python", *arguments])
+    for place in (kept, calm):
+        monkeypatch.chdir(place)
+        assert main(arguments) == 0
+    for name, content in networks.items():
+        assert (kept / "run/networks" / name).read_bytes() == content, "not trained again"
+    lines = [(place / "run/matrix.jsonl").read_text().splitlines()[1:] for place in (kept, calm)]
+    assert lines[0] == lines[1]
+
+
 def test_what_cannot_be_trained_is_said(folder: Path, tmp_path: Path) -> None:
     def run(model: str, **more: Any) -> Any:
         given = {"trained_on": [LOW], "tested_on": [LOW], "classes": ["a", "b"], **more}

@@ -28,9 +28,8 @@ def stills_arguments(parser: argparse.ArgumentParser) -> None:
 
 def stills(arguments: argparse.Namespace) -> int:
     """Still images as seven-frame clips at every QP and frame type, as arrays to train on."""
-    import numpy as np
-
     from cvdecode.study import stills as module
+    from cvdecode.study.records import save_array
 
     images, labels = module.load_images(arguments.images)
     if arguments.double:
@@ -43,7 +42,7 @@ def stills(arguments: argparse.Namespace) -> int:
         frames=arguments.frames,
         command=command(),
     )
-    np.save(os.path.join(arguments.out, "labels.npy"), labels)
+    save_array(os.path.join(arguments.out, "labels.npy"), labels)
     if arguments.json:
         print(json.dumps([r | {"qp_histogram": _plain(r.get("qp_histogram"))} for r in records]))
         return 0

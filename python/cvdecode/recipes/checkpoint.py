@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from cvdecode.recipes import records
 from cvdecode.recipes.config import Recipe, from_dict
 from cvdecode.recipes.inputs import Videos
 from cvdecode.recipes.systems import System, system
@@ -64,12 +65,7 @@ def save(
         "optimisers": {name: each.state_dict() for name, each in optimisers.items()},
         "state": dataclasses.asdict(state),
     }
-    part = out / f"{NAME}.part"
-    with part.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(out / NAME)
+    records.save(out / NAME, content)
 
 
 def _read(path: Path) -> dict[str, Any]:

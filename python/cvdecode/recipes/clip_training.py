@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,10 @@ from cvdecode.study import clips
 from cvdecode.study.clips import ClipSpec
 from cvdecode.study.errors import StudyError
 from cvdecode.study.models import MODELS, is_module, resolve
-from cvdecode.study.records import Record, write_atomic
+from cvdecode.study.records import Record
 
 from .clip_nets import NETS
+from .records import save
 
 Files = Sequence[tuple[str, int]]
 """(path, class)."""
@@ -191,13 +191,6 @@ def _step(
 
 def _listed(packed: Any) -> list[Any]:
     return packed if isinstance(packed, list) else [packed]
-
-
-def save(path: Path, content: Any) -> None:
-    """torch.save in one piece."""
-    buffer = io.BytesIO()  # a full disk is then an OSError
-    torch.save(content, buffer)
-    write_atomic(path, buffer.getvalue())
 
 
 def same(found: Any, made_of: Record, path: Path) -> None:

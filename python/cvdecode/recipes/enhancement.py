@@ -8,7 +8,6 @@ the network of one that was not.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,11 +23,12 @@ from torch import Tensor
 import cvdecode
 from cvdecode import enhance
 from cvdecode.enhance.networks import Kind
-from cvdecode.recipes.records import versions
+from cvdecode.recipes.records import save, versions
 from cvdecode.study.ffmpeg import version as ffmpeg_version
 from cvdecode.study.grid import Setting, input_filters
 from cvdecode.study.measures import luma_frames, psnr
 from cvdecode.study.pictures import beside, picture
+from cvdecode.study.records import append, save_array
 from cvdecode.study.sources import load_sources
 from cvdecode.study.transcode import transcode
 
@@ -141,12 +141,12 @@ def _pair(source: Any, path: Path, record: dict[str, Any], plan: Plan, folder: P
             luma_frames(source.path, width, height, chain),
             luma_frames(path, width, height),
         )
-        _save(kept, np.stack([np.stack(list(islice(frames, plan.frames))) for frames in both]))
+        save_array(kept, np.stack([np.stack(list(islice(frames, plan.frames))) for frames in both]))
     flow = None
     if plan.architecture == "vectors":
         moved = kept.with_suffix(".flow.npy")
         if not moved.exists():
-            _save(moved, _flow(path, plan.frames))
+            save_array(moved, _flow(path, plan.frames))
         flow = np.load(moved, mmap_mode="r")
     return Pair(np.load(kept, mmap_mode="r"), flow)
 
@@ -159,17 +159,6 @@ def _flow(path: Path, frames: int) -> npt.NDArray[np.float16]:
             arrays = torch.from_numpy(acc.displacement), torch.from_numpy(acc.anchor)
             found.append(enhance.stream_flow(*arrays, torch.tensor([t]))[0][0].numpy())
     return np.stack(found).astype(np.float16)
-
-
-def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    """In one piece: a kill leaves no half of it."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            np.save(file, array)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _unit(luma: npt.NDArray[Any]) -> Tensor:
@@ -247,7 +236,7 @@ def train(
         os.truncate(log, min(size, log.stat().st_size))
     if step == 0:
         head = {"command": command, "versions": {**versions(), "ffmpeg": ffmpeg_version()}}
-        _write(log, {"event": "start", **about, **head})
+        append(log, [{"event": "start", **about, **head}])
     done = 0
     while step < plan.steps and done != max_steps:
         original, *given = (part.to(device) for part in draw(pairs, plan, step))
@@ -257,7 +246,7 @@ def train(
         step, done = step + 1, done + 1
         tick("training", step, plan.steps)
         if step % LOG_STEPS == 0 or step == plan.steps:
-            _write(log, {"event": "step", "step": step, **loss})
+            append(log, [{"event": "step", "step": step, **loss}])
         if step % checkpoint_steps == 0 or step == plan.steps or done == max_steps:
             _checkpoint(out, about, parts, optimisers, step, log.stat().st_size)
     return model.eval()
@@ -289,15 +278,7 @@ def _checkpoint(
             "optimisers": [each.state_dict() for each in optimisers],
         }
     }
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    save(out, content)
 
 
 def _resume(
@@ -362,8 +343,3 @@ def judged(
     )
     told = {"compressed_psnr": float(np.mean(before)), "enhanced_psnr": float(np.mean(after))}
     return told, image
-
-
-def _write(log: Path, line: dict[str, Any]) -> None:
-    with log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")

@@ -22,7 +22,8 @@ from cvdecode.study.errors import StudyError
 from cvdecode.study.models import Model, torch_call
 from cvdecode.study.records import Journal, Record, provenance
 
-from .clip_training import Files, Schedule, digest, fit, network, same, save
+from .clip_training import Files, Schedule, digest, fit, network, same
+from .records import save
 
 Tick = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and how much there is."""

@@ -1,11 +1,17 @@
-"""What a result was made with."""
+"""What a result was made with, and files of networks."""
 
 from __future__ import annotations
 
+import io
+import os
 import platform
 from importlib import metadata
+from typing import Any
+
+import torch
 
 import cvdecode
+from cvdecode.study.records import write_atomic
 
 PACKAGES = ("torch", "torchmetrics", "transformers", "numpy")
 
@@ -23,3 +29,14 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def save(path: str | os.PathLike[str], content: Any) -> None:
+    """torch.save in one piece, by way of memory: torch itself says of a full disk what it is not.
+
+    Raises:
+        DiskFull: there is no room; the old file stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getbuffer())

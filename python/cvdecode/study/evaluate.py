@@ -22,7 +22,7 @@ from . import scores
 from .errors import StudyError
 from .manifest import load_manifest
 from .models import Model
-from .records import Journal, Record, dump, provenance
+from .records import Journal, Record, append, dump, provenance
 from .sources import load_sources, one_line
 
 ORIGINAL = "original"
@@ -125,10 +125,9 @@ def evaluate(
         chunk = todo[at : at + batch]
         clock = _Clock(predict)
         found = _scored(clock, chunk)
-        with open(timing, "a") as file:
-            files = [[c["setting"], c["source"]] for c in chunk]
-            seconds = {"seconds": round(clock.loading, 6), "model_seconds": round(clock.model, 6)}
-            file.write(dump({"clips": files, **seconds}) + "\n")
+        files = [[c["setting"], c["source"]] for c in chunk]
+        seconds = {"seconds": round(clock.loading, 6), "model_seconds": round(clock.model, 6)}
+        append(timing, [{"clips": files, **seconds}])
         journal.add(*found)
         done += len(chunk)
         on_progress(done, len(clips))

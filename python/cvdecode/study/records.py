@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import cvdecode
+
+from .errors import DiskFull
+from .ffmpeg import full_disk
 
 Record = dict[str, Any]
 
@@ -41,18 +46,63 @@ def read_lines(path: str | os.PathLike[str]) -> list[Record]:
     return found
 
 
-def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes a file in one piece: a kill leaves the old content or the new, nothing between."""
+@contextlib.contextmanager
+def room_for(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Says of a full disk which one it is and what to do: DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        if not full_disk(error):
+            raise
+        raise DiskFull(
+            f"the disk that holds {path} is full; what is finished is kept: free space and run the "
+            "same command again"
+        ) from error
+
+
+def write_atomic(path: str | os.PathLike[str], content: str | bytes | memoryview) -> None:
+    """Writes a file in one piece: a kill leaves the old content or the new, nothing between.
+
+    Raises:
+        DiskFull: there is no room; the old content stays.
+    """
     part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with room_for(path), open(part, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError:  # a full disk: what was written is of no use
+    except OSError:  # what was written is of no use
         part.unlink(missing_ok=True)
         raise
+
+
+def save_array(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None:
+    """np.save in one piece, by way of memory: np.save itself says of a full disk only numbers."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_atomic(path, buffer.getbuffer())
+
+
+def append(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
+    """Appends lines to a file of JSON lines; they are on the disk when this returns.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    with room_for(path), open(path, "ab") as file:
+        if file.tell() and not _ends_with_newline(path):
+            file.write(b"\n")  # a line cut off earlier must not swallow this one
+        file.write("".join(dump(record) + "\n" for record in records).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_with_newline(path: str | os.PathLike[str]) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 class Journal:
@@ -72,19 +122,10 @@ class Journal:
                     self.records[str(record["key"])] = record
 
     def add(self, *records: Record) -> None:
-        """Appends records; they are on the disk when this returns, and only then remembered."""
-        with self._lock, open(self._path, "ab") as file:
-            if file.tell() and not self._ends_with_newline():
-                file.write(b"\n")  # a line cut off earlier must not swallow this one
-            file.write("".join(dump(record) + "\n" for record in records).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        """Appends records, which are remembered only when they are on the disk."""
+        with self._lock:
+            append(self._path, records)
             self.records.update((str(record["key"]), record) for record in records)
-
-    def _ends_with_newline(self) -> bool:
-        with open(self._path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
 
     def finish(
         self, keys: Iterable[str], place: Callable[[Record], Any], order: Callable[[Record], Any]

@@ -27,7 +27,7 @@ from .errors import EncodeFailed, StudyError
 from .ffmpeg import feed, local, start
 from .ffmpeg import frames as decoded
 from .measures import psnr, ssim
-from .records import dump, provenance, write_atomic
+from .records import dump, provenance, save_array, write_atomic
 
 Array = npt.NDArray[Any]
 Images = npt.NDArray[np.uint8]
@@ -357,9 +357,7 @@ def synthesise(
 
 def _variant(folder: Path, name: str, found: Images, yuv: Images) -> dict[str, Any]:
     """Writes one variant, and compares its luma with the image's."""
-    part = folder / f".{name}.{os.getpid()}.part.npy"
-    np.save(part, found)
-    os.replace(part, folder / f"{name}.npy")
+    save_array(folder / f"{name}.npy", found)
     distance = psnr(yuv[:, 0], found[:, 0])
     record = {
         "key": f"still|{name}",
