@@ -290,6 +290,47 @@ def test_pretrained_transformers_get_a_classifier_of_the_new_classes(tmp_path: P
     assert torch.equal(two.state_dict()[key], five.state_dict()[key])
 
 
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_steps_by_hand(kind: str, folder: Path, tmp_path: Path) -> None:
+    class Plain(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(3, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x.mean((2, 3, 4)))
+
+    torch.manual_seed(0)
+    spec, net = ClipSpec(16, 16, 2, 2), Plain()
+    path = str(folder / "in/c0.mkv")
+    level = clips.preprocess(clips.load(path, spec), spec).mean((1, 2, 3)).astype(np.float64)
+    x = np.append(level, 1)  # the bias is the weight of a 1
+    w = np.concatenate([net.fc.weight.detach(), net.fc.bias.detach()[:, None]], 1).astype(float)
+    schedule = clip_training.Schedule(epochs=4, lr=0.1, optimiser=kind)
+    made_of = {"classes": 2, "model": "plain"}
+    clip_training.fit(net, spec, [(path, 1)], schedule, 0, state=tmp_path / "s", made_of=made_of)
+    first = second = np.zeros_like(w)
+    dummy = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(dummy, 0.1, 4, cycle_momentum=False)
+    for step in (1, 2, 3, 4):
+        rate = cycle.get_last_lr()[0]
+        scores = w @ x
+        share = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        slope = np.outer(share - [0, 1], x)
+        slope = slope * min(1, 5 / np.linalg.norm(slope)) + 5e-5 * w
+        if kind == "sgd":
+            first = 0.9 * first + slope
+            w = w - rate * first
+        else:
+            first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+            root = np.sqrt(second / (1 - 0.999**step)) + 1e-8
+            w = w - rate * first / (1 - 0.9**step) / root
+        dummy.step()
+        cycle.step()
+    found = np.concatenate([net.fc.weight.detach(), net.fc.bias.detach()[:, None]], 1)
+    assert found == pytest.approx(w, abs=1e-6)
+
+
 def test_our_own_nets_keep_their_contract() -> None:
     torch.manual_seed(0)
     for name in ("small_frames", "small_stack"):

@@ -66,6 +66,16 @@ def test_names_and_wrong_settings() -> None:
         "h264-crf30-g1-medium",
         "h264-crf30-g12-medium",
     ]
+    several = grid("hevc", "bitrate", [90], [5], presets=["fast", "slow"], bframes=[0, 3])
+    assert [s.name for s in several] == [
+        "hevc-bitrate90-g5-fast-b0",
+        "hevc-bitrate90-g5-fast-b3",
+        "hevc-bitrate90-g5-slow-b0",
+        "hevc-bitrate90-g5-slow-b3",
+    ]
+    assert [s.name for s in grid("jpeg", "quality", [9], [1, 5], presets=["fast", "slow"])] == [
+        "jpeg-quality9"
+    ]
     assert Setting("jpeg", "strength", 70).name == "jpeg-strength70"
     assert [Setting("jpeg", "strength", s).quality for s in (0, 30, 99, 100)] == [100, 70, 1, 1]
     for wrong in (("jpeg", "crf", 3), ("h264", "crf", 52), ("h264", "strength", 3)):
@@ -112,7 +122,7 @@ def test_every_codec_is_verified(inputs: Inputs, tmp_path: Path) -> None:
         *grid("h264", "crf", [50], [1, 5]),
         *grid("h264", "bitrate", [100]),
         *grid("hevc", "crf", [40]),
-        *grid("hevc", "qp", [33], preset="ultrafast"),
+        *grid("hevc", "qp", [33], presets=["ultrafast"]),
         *grid("jpeg", "strength", [90]),
     ]
     told: list[Estimate] = []
@@ -139,7 +149,7 @@ def test_every_codec_is_verified(inputs: Inputs, tmp_path: Path) -> None:
 
 
 def test_constant_qp_is_the_coded_qp(inputs: Inputs, tmp_path: Path) -> None:
-    summary = transcode(inputs, grid("h264", "qp", [17, 44], [6], bframes=2), tmp_path)
+    summary = transcode(inputs, grid("h264", "qp", [17, 44], [6], bframes=[2]), tmp_path)
     assert not summary.failed
     for record in summary.records:
         assert record["mean_qp"] == record["value"]
@@ -218,7 +228,7 @@ def test_joint_encoding_equals_separate_encoding(
 ) -> None:
     sources, _ = load_sources(inputs)
     assert all(map(together.is_small, sources))
-    settings = grid("h264", "qp", [35], [6], bframes=bframes)
+    settings = grid("h264", "qp", [35], [6], bframes=[bframes])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Run, "make_one", no_single)
         joint = transcode(inputs, settings, tmp_path / "joint")
@@ -439,5 +449,16 @@ def test_command_line(inputs: Inputs, tmp_path: Path, capsys: pytest.CaptureFixt
     assert [c["setting"] for c in said["cells"]] == ["jpeg-quality50", "jpeg-quality90"]
     assert said["cells"][0]["bytes"] < said["cells"][1]["bytes"]
     assert "free" in captured.err
+    several = ["--crf", "45", "--gop", "4", "--preset", "ultrafast,fast", "--bframes", "0,2"]
+    typed = ["study", "transcode", inputs[0][0], str(tmp_path / "several"), "--json", *several]
+    assert main(typed) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert [c["setting"].split("-", 3)[3] for c in cells] == [
+        *("fast-b0", "fast-b2", "ultrafast-b0", "ultrafast-b2")
+    ]
+    types = {
+        r["setting"]: r["frame_types"] for r in read_lines(tmp_path / "several/manifest.jsonl")
+    }
+    assert ["B" in t for t in types.values()] == [False, True, False, True]
     assert main([*arguments, "--crf", "3"]) == 1
     assert "does not go with" in capsys.readouterr().err

@@ -23,6 +23,10 @@ def numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r}: whole numbers, separated by commas") from None
 
 
+def names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def transcode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="a video, a folder of videos, or a .txt list")
     parser.add_argument("out", help="output folder; the same command goes on where it stopped")
@@ -35,8 +39,12 @@ def transcode_arguments(parser: argparse.ArgumentParser) -> None:
     rates.add_argument("--strength", type=numbers, metavar=values, help="JPEG: 0 to 100")
     rates.add_argument("--quality", type=numbers, metavar=values, help="JPEG: 1 to 100")
     parser.add_argument("--gop", type=numbers, default=[12], metavar=values, help="(default: 12)")
-    parser.add_argument("--preset", default="medium", help="of x264 or x265 (default: medium)")
-    parser.add_argument("--bframes", type=int, help="(default: the encoder's)")
+    parser.add_argument(
+        "--preset", type=names, default=["medium"], metavar=values, help="(default: medium)"
+    )
+    parser.add_argument(
+        "--bframes", type=numbers, default=[None], metavar=values, help="(default: the encoder's)"
+    )
     parser.add_argument(
         "--short-side",
         type=int,
@@ -72,7 +80,7 @@ def transcode(arguments: argparse.Namespace) -> int:
         rate,
         values,
         arguments.gop,
-        preset=arguments.preset,
+        presets=arguments.preset,
         bframes=arguments.bframes,
         short_side=arguments.short_side or None,
     )

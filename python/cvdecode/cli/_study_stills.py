@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 from cvdecode.cli._inputs import command
-from cvdecode.cli._study_grid import numbers
-from cvdecode.cli._study_train import names, pair_of, print_matrices
+from cvdecode.cli._study_grid import names, numbers
+from cvdecode.cli._study_train import pair_of, print_matrices
 from cvdecode.cli._terminal import print_table, progress
 
 

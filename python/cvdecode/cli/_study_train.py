@@ -8,12 +8,8 @@ import os
 from typing import Any
 
 from cvdecode.cli._inputs import command, expand
-from cvdecode.cli._study_grid import numbers
+from cvdecode.cli._study_grid import names, numbers
 from cvdecode.cli._terminal import print_table, progress
-
-
-def names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def pair_of(given: list[str] | None) -> tuple[str, str] | None:
@@ -76,7 +72,13 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=numbers, default=[0], metavar="LIST", help="(default: 0)")
     parser.add_argument("--epochs", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="clips a step (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-4, help="of Adam (default: %(default)s)")
+    parser.add_argument(
+        "--optimiser",
+        choices=("adam", "sgd"),
+        default="adam",
+        help="sgd: momentum 0.9, the paper's for transformers, at 5e-4 (default: %(default)s)",
+    )
+    parser.add_argument("--lr", type=float, default=1e-4, help="(default: %(default)s)")
     parser.add_argument("--no-flip", action="store_true", help="where left and right matter")
     parser.add_argument("--device", default="cpu", help="(default: cpu)")
     parser.add_argument(
@@ -103,7 +105,7 @@ def train(arguments: argparse.Namespace) -> int:
     cells = [*([ORIGINAL] if a.originals else []), *dict.fromkeys(r["setting"] for r in manifest)]
     labels, classes = read_labels(a.labels, sorted({r["source"] for r in manifest}))
     learn, held = read_split(a.labels, labels)
-    schedule = clip_training.Schedule(a.epochs, a.batch, a.lr, not a.no_flip, a.device)
+    schedule = clip_training.Schedule(a.epochs, a.batch, a.lr, a.optimiser, not a.no_flip, a.device)
     with progress() as bar:
         task = bar.add_task("training", total=None)
         records = grids.matrix(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Literal, cast
@@ -132,20 +133,22 @@ def grid(
     values: Iterable[int],
     gops: Iterable[int] = (12,),
     *,
-    preset: str = "medium",
-    bframes: int | None = None,
+    presets: Iterable[str] = ("medium",),
+    bframes: Iterable[int | None] = (None,),
     short_side: int | None = 360,
 ) -> list[Setting]:
-    """Every value with every GOP length, in this order; JPEG has no GOP.
+    """Every value with every GOP length, preset and number of B-frames, the last varying fastest;
+    JPEG has values alone.
 
     Raises:
         ValueError: a codec, rate or number that Setting does not know.
     """
-    lengths = [12] if codec == "jpeg" else list(gops)
+    others = (
+        [(12, "medium", None)] if codec == "jpeg" else itertools.product(gops, presets, bframes)
+    )
     return [
-        Setting(cast("Codec", codec), cast("Rate", rate), value, gop, preset, bframes, short_side)
-        for value in values
-        for gop in lengths
+        Setting(cast("Codec", codec), cast("Rate", rate), value, *other, short_side)
+        for value, other in itertools.product(values, others)
     ]
 
 
