@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 namespace cvdecode::kernels {
 namespace {
@@ -25,6 +26,33 @@ Pair pair_at(int length, double scale, int i) {
   return {first, near / (near + far), far / (near + far)};
 }
 
+// The two source samples of each of a group's samples, as places among 16.
+void group(Taps& taps) {
+  constexpr int kReach = 16;
+  const auto groups = taps.first.size() / Taps::kGroup;
+  taps.base.resize(groups);
+  taps.bytes.resize(groups * 2 * Taps::kGroup);
+  taps.weights.resize(groups * 2 * Taps::kGroup);
+  for (size_t g = 0; g < groups; ++g) {
+    const size_t begin = g * Taps::kGroup;
+    const size_t end = std::min(begin + Taps::kGroup, static_cast<size_t>(taps.count));
+    if (begin >= end) break;
+    const auto [low, high] =
+        std::minmax_element(taps.first.data() + begin, taps.first.data() + end);
+    if (*high + 1 - *low >= kReach) {
+      taps.base.clear();
+      return;
+    }
+    taps.base[g] = *low;
+    for (size_t i = begin; i < end; ++i) {
+      taps.bytes[2 * i] = static_cast<uint8_t>(taps.first[i] - *low);
+      taps.bytes[2 * i + 1] = static_cast<uint8_t>(taps.first[i] - *low + 1);
+      taps.weights[2 * i] = static_cast<int16_t>(taps.near[i]);
+      taps.weights[2 * i + 1] = static_cast<int16_t>(taps.far[i]);
+    }
+  }
+}
+
 }  // namespace
 
 Taps make_taps(int length, int resized, int begin, int count, bool mirrored) {
@@ -38,7 +66,7 @@ Taps make_taps(int length, int resized, int begin, int count, bool mirrored) {
   Taps taps;
   while (taps.bits < 22 && 0.5 + largest * (2 << taps.bits) < 32768) ++taps.bits;
   taps.count = count;
-  const auto padded = static_cast<size_t>(count) + kPadding;
+  const auto padded = static_cast<size_t>((count + kPadding) / Taps::kGroup * Taps::kGroup);
   taps.first.resize(padded);
   taps.near.resize(padded);
   taps.far.resize(padded);
@@ -52,7 +80,11 @@ Taps make_taps(int length, int resized, int begin, int count, bool mirrored) {
     taps.near[at] = static_cast<int32_t>(0.5 + pair.near * one);
     taps.far[at] = static_cast<int32_t>(0.5 + pair.far * one);
   }
-  if (taps.is_copy) taps.first[0] = begin;
+  if (taps.is_copy) {
+    taps.first[0] = begin;
+  } else {
+    group(taps);
+  }
   return taps;
 }
 

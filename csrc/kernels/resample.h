@@ -20,6 +20,13 @@ struct Taps {
   int count = 0;              // the vectors are padded beyond it, for whole SIMD vectors
   int bits = 0;
   bool is_copy = false;  // sample i is source sample first[0] + i
+  // The same for byte shuffles: kGroup samples of the result lie between the 16 source samples from
+  // `base` on; `bytes` holds the places of each one's two, `weights` theirs. Empty where some group
+  // lies between more.
+  static constexpr int kGroup = 8;
+  std::vector<int32_t> base;
+  std::vector<uint8_t> bytes;
+  std::vector<int16_t> weights;
 };
 
 // Samples begin .. begin + count - 1 of `length` source samples (1 or more) brought to `resized`,

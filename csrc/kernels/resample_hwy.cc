@@ -26,13 +26,13 @@ void EncodeRow(D d, const int16_t* in, int count, const F& encode, uint8_t* out)
   int i = 0;
   for (; i + lanes <= count; i += lanes) hn::StoreU(encode(hn::LoadU(d, in + i)), d8, out + i);
   if (i == count) return;
-  int16_t rest[16] = {};
+  int16_t rest[32] = {};
   for (int k = 0; i + k < count; ++k) rest[k] = in[i + k];
   hn::StoreU(encode(hn::LoadU(d, rest)), d8, out + i);
 }
 
 void EncodeVectors(const int16_t* in, int count, bool negate, uint8_t* out) {
-  const hn::CappedTag<int16_t, 16> d;
+  const hn::CappedTag<int16_t, 32> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
   // Beyond 81 the result is clipped anyway, and within it fits 16 bits.
   const auto most = hn::Set(d, 81);
@@ -49,12 +49,28 @@ void EncodeVectors(const int16_t* in, int count, bool negate, uint8_t* out) {
 }
 
 void EncodeResiduals(const int16_t* in, int count, uint8_t* out) {
-  const hn::CappedTag<int16_t, 16> d;
+  const hn::CappedTag<int16_t, 32> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
   const auto encode = [&](auto r) {
     return hn::DemoteTo(d8, hn::SaturatedAdd(r, hn::Set(d, 128)));
   };
   EncodeRow(d, in, count, encode, out);
+}
+
+// Every sample twice, of `count` that `out` holds in the end; `odd`: of the first the second only.
+void Repeat(const uint8_t* halves, int count, bool odd, uint8_t* out) {
+  int i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::Full128<uint8_t> d;
+  if (odd) *out++ = *halves++;
+  for (count -= odd ? 1 : 0; i < count; i += 32) {
+    const auto some = hn::LoadU(d, halves + i / 2);
+    hn::StoreU(hn::InterleaveLower(d, some, some), d, out + i);
+    hn::StoreU(hn::InterleaveUpper(d, some, some), d, out + i + 16);
+  }
+#else
+  for (; i < count; ++i) out[i] = halves[(i + (odd ? 1 : 0)) >> 1];
+#endif
 }
 
 // A row of the box as bytes; `row` is its first sample, `odd` whether a halved row starts at the
@@ -72,12 +88,71 @@ void Encode(const ResampleJob& job, const void* row, int count, bool odd, uint8_
       EncodeResiduals(static_cast<const int16_t*>(row), held, to);
       break;
   }
-  if (!job.halved) return;
-  for (int i = 0; i < count; ++i) out[i] = to[(i + (odd ? 1 : 0)) >> 1];
+  if (job.halved) Repeat(to, count, odd, out);
 }
+
+// (near * weight + far * weight + half) >> bits of pairs of samples that lie side by side.
+template <class D32, class Pairs, class Weights>
+HWY_INLINE hn::Vec<hn::Rebind<uint8_t, D32>> Weigh(D32 d, Pairs pairs, Weights weights,
+                                                   hn::Vec<D32> half, int bits) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
+  auto unused = hn::Zero(d);  // here, and only here, neighbours are summed into the first result
+  const auto sum = hn::ReorderWidenMulAccumulate(d, pairs, weights, half, unused);
+#else
+  const auto low = hn::Set(d, 0xFFFF);
+  const auto both = hn::BitCast(d, pairs);
+  const auto by = hn::BitCast(d, weights);
+  const auto near = hn::Mul(hn::And(both, low), hn::And(by, low));
+  const auto far = hn::Mul(hn::ShiftRight<16>(both), hn::ShiftRight<16>(by));
+  const auto sum = hn::Add(hn::Add(near, far), half);
+#endif
+  return hn::DemoteTo(hn::Rebind<uint8_t, D32>(), hn::ShiftRightSame(sum, bits));
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// The pairs of as many samples as `d` has lanes, from sample k of the result on.
+template <class D32>
+HWY_INLINE auto PairsAt(D32 d, const uint8_t* row, const Taps& taps, size_t k) {
+  constexpr size_t kLanes = HWY_MIN(size_t{16}, HWY_LANES(int32_t));
+  const hn::Repartition<int16_t, D32> d16;
+  const hn::Full128<uint8_t> whole;
+  const auto group = [&](size_t at) HWY_ATTR {
+    return hn::TableLookupBytes(hn::LoadU(whole, row + taps.base[at / Taps::kGroup]),
+                                hn::LoadU(whole, taps.bytes.data() + 2 * at));
+  };
+  if constexpr (kLanes > Taps::kGroup) {
+    return hn::PromoteTo(
+        d16, hn::Combine(hn::Rebind<uint8_t, decltype(d16)>(), group(k + Taps::kGroup), group(k)));
+  } else if constexpr (kLanes == Taps::kGroup) {
+    return hn::PromoteTo(d16, group(k));
+  } else {
+    const size_t first = k / Taps::kGroup * Taps::kGroup;
+    const auto pairs = group(first);
+    const hn::Half<decltype(whole)> part;
+    return hn::PromoteTo(d16, k == first ? hn::LowerHalf(pairs) : hn::UpperHalf(part, pairs));
+  }
+}
+
+// False where the samples of a group lie too far apart.
+template <class D32>
+bool ShuffleColumns(D32 d, const uint8_t* row, const Taps& taps, uint8_t* out) {
+  if (taps.base.empty()) return false;
+  const hn::Repartition<int16_t, D32> d16;
+  const auto half = hn::Set(d, 1 << (taps.bits - 1));
+  for (size_t i = 0; i < static_cast<size_t>(taps.count); i += hn::Lanes(d)) {
+    const auto weights = hn::LoadU(d16, taps.weights.data() + 2 * i);
+    hn::StoreU(Weigh(d, PairsAt(d, row, taps, i), weights, half, taps.bits),
+               hn::Rebind<uint8_t, D32>(), out + i);
+  }
+  return true;
+}
+#endif
 
 void Columns(const uint8_t* row, const Taps& taps, uint8_t* out) {
   const hn::CappedTag<int32_t, 16> d;
+#if HWY_TARGET != HWY_SCALAR
+  if (ShuffleColumns(d, row, taps, out)) return;
+#endif
   const hn::Rebind<uint8_t, decltype(d)> d8;
   const auto lanes = static_cast<int>(hn::Lanes(d));
   const auto byte = hn::Set(d, 255);
@@ -96,19 +171,21 @@ void Columns(const uint8_t* row, const Taps& taps, uint8_t* out) {
 
 void Rows(const uint8_t* first, const uint8_t* second, int count, int near, int far, int bits,
           uint8_t* out) {
+  int i = 0;
+#if HWY_TARGET != HWY_SCALAR
   const hn::CappedTag<int32_t, 16> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
   const auto lanes = static_cast<int>(hn::Lanes(d));
+  const hn::Repartition<int16_t, decltype(d)> d16;
   const auto half = hn::Set(d, 1 << (bits - 1));
-  const auto weight_near = hn::Set(d, near);
-  const auto weight_far = hn::Set(d, far);
-  int i = 0;
+  const auto weights = hn::BitCast(d16, hn::Set(d, near | far << 16));
   for (; i + lanes <= count; i += lanes) {
-    const auto a = hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, first + i)), weight_near);
-    const auto b = hn::Mul(hn::PromoteTo(d, hn::LoadU(d8, second + i)), weight_far);
-    const auto sum = hn::Add(hn::Add(a, b), half);
-    hn::StoreU(hn::DemoteTo(d8, hn::ShiftRightSame(sum, bits)), d8, out + i);
+    const auto a = hn::PromoteTo(d, hn::LoadU(d8, first + i));
+    const auto b = hn::PromoteTo(d, hn::LoadU(d8, second + i));
+    const auto pairs = hn::BitCast(d16, hn::Or(a, hn::ShiftLeft<16>(b)));
+    hn::StoreU(Weigh(d, pairs, weights, half, bits), d8, out + i);
   }
+#endif
   for (; i < count; ++i) {
     out[i] = static_cast<uint8_t>((first[i] * near + second[i] * far + (1 << (bits - 1))) >> bits);
   }
@@ -127,12 +204,16 @@ void Resample(const ResampleJob& job, uint8_t* out) {
   uint8_t* const row = scratch.data();
   // Two rows are alive at a time: each row of the result lies between neighbours.
   uint8_t* slots[2] = {row + begin, row + begin + stride};
-  int held[2] = {-1, -1};
+  int held[2] = {-2, -2};  // none, nor the one before the first
   const size_t bytes = job.encoding == ByteEncoding::kNone ? 1 : 2;
   const auto columns_of = [&](int source) -> const uint8_t* {
     const int slot = source & 1;
     if (held[slot] != source) {
       held[slot] = source;
+      if (job.halved && (job.box_y + source) % 2 == 1 && held[1 - slot] == source - 1) {
+        std::memcpy(slots[slot], slots[1 - slot], width);  // the second of a pair of rows
+        return slots[slot];
+      }
       int64_t at_y = job.box_y + source;
       int64_t at_x = job.box_x;
       if (job.halved) {

@@ -116,9 +116,10 @@ def test_halved_planes_are_repeated(corner: tuple[int, int]) -> None:
     rng = np.random.default_rng(4)
     chroma = rng.integers(-200, 200, (2, 2, 17, 23)).astype(np.int16)
     repeated = chroma.repeat(2, axis=2).repeat(2, axis=3)
-    options: tuple[Any, ...] = ((*corner, 41, 28), (20, 30), (18, 22), [(5, 1, True)])
+    crops = [(5, 1, True), (0, 0, False)]
+    options: tuple[Any, ...] = ((*corner, 41, 28), (20, 30), (18, 22), crops)
     want = cvdecode.resample(repeated, *options, encoding="residual")
-    out = np.zeros((1, 2, 3, 18, 22), np.uint8)
+    out = np.zeros((2, 2, 3, 18, 22), np.uint8)
     found = cvdecode.resample(chroma, *options, encoding="residual", halved=True, out=out[:, :, 1:])
     assert np.array_equal(found, want)
     assert not out[:, :, 0].any()
