@@ -5,6 +5,7 @@
 // checksum in front.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstdint>
@@ -121,12 +122,10 @@ class ArchiveReader {
   }
   template <typename T>
   requires(!Flat<T>) void operator()(std::vector<T>& value) {
-    value.resize(count());
-    for (T& item : value) archive(*this, item);
+    for (uint64_t n = begin(value); n > 0; --n) archive(*this, value.emplace_back());
   }
   void operator()(std::vector<std::string>& value) {
-    value.resize(count());
-    for (std::string& item : value) (*this)(item);
+    for (uint64_t n = begin(value); n > 0; --n) (*this)(value.emplace_back());
   }
   template <Flat T, size_t N>
   void operator()(std::array<std::vector<T>, N>& value) {
@@ -168,6 +167,15 @@ class ArchiveReader {
     (*this)(n);
     if (n > left_.size()) fail();
     return static_cast<size_t>(n);
+  }
+  // Empties a list and says how many things are to come. A thing may take far more memory than its
+  // bytes: no more is set aside for them than there are bytes, and the rest only as they are read.
+  template <typename T>
+  uint64_t begin(std::vector<T>& value) {
+    const size_t n = count();
+    value.clear();
+    value.reserve(std::min(n, left_.size() / sizeof(T)));
+    return n;
   }
   std::span<const uint8_t> take(size_t size) {
     if (size > left_.size()) fail();

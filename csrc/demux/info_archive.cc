@@ -27,6 +27,13 @@ void fields(A& a, StreamInfo& i) {
 
 bool within(int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; }
 
+// No file says that its samples lie in some device.
+bool is_pixel_format(int format) {
+  if (format == AV_PIX_FMT_NONE) return true;
+  const auto* descriptor = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(format));
+  return descriptor != nullptr && (descriptor->flags & AV_PIX_FMT_FLAG_HWACCEL) == 0;
+}
+
 // Colours and the like are what any file may say, true or not: decoders bear them.
 bool is_plausible(const StreamInfo& i) {
   const auto id = static_cast<AVCodecID>(i.codec_id);
@@ -35,9 +42,7 @@ bool is_plausible(const StreamInfo& i) {
          within(i.width, 0, 1 << 20) && within(i.height, 0, 1 << 20) && i.frame_rate_num >= 0 &&
          i.frame_rate_den > 0 && i.sar_num >= 0 && i.sar_den > 0 && std::isfinite(i.rotation) &&
          i.duration >= 0 && i.bit_rate >= 0 && i.container_frames >= 0 &&
-         within(i.nal_length_size, 0, 4) &&
-         (i.pixel_format == AV_PIX_FMT_NONE ||
-          av_pix_fmt_desc_get(static_cast<AVPixelFormat>(i.pixel_format)) != nullptr);
+         within(i.nal_length_size, 0, 4) && is_pixel_format(i.pixel_format);
 }
 
 }  // namespace

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 Encode = Callable[..., Path]
+Serve = Callable[[Path], str]
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +60,51 @@ def x264_matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     folder = tmp_path_factory.mktemp("headers_x264")
     return {name: x264(folder / f"{name}.264", text) for name, text in X264_MATRIX.items()}
+
+
+class FileRequest(BaseHTTPRequestHandler):
+    """Answers with a file of a folder, or the bytes of it that are asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, folder: Path, *arguments: Any) -> None:
+        self.folder = folder
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        data = (self.folder / self.path[1:]).read_bytes()
+        start, stop = 0, len(data)
+        if wanted := self.headers.get("Range"):
+            first, last = wanted.removeprefix("bytes=").split("-")
+            start, stop = int(first), int(last) + 1 if last else stop
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        else:
+            self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        try:
+            self.wfile.write(data[start:stop])
+        except ConnectionError:
+            self.close_connection = True
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """serve(folder) -> address of that folder over HTTP, with byte ranges, until the test ends."""
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> str:
+            http = ThreadingHTTPServer(("127.0.0.1", 0), partial(FileRequest, folder))
+            thread = threading.Thread(target=http.serve_forever)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(http.server_close)
+            stack.callback(http.shutdown)
+            return f"http://127.0.0.1:{http.server_address[1]}"
+
+        yield start

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import random
-import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cvdecode
+from conftest import Serve
 from cvdecode import _core
 from demux_reference import clips, md5, our_packets, presented, probed
 
@@ -183,40 +182,9 @@ def test_every_source_gives_the_same(container: Path) -> None:
 
 
 @pytest.fixture
-def server(container: Path) -> Iterator[str]:
-    """The file and those beside it over HTTP, with byte ranges."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            data = (container.parent / self.path[1:]).read_bytes()
-            start, stop = 0, len(data)
-            if wanted := self.headers.get("Range"):
-                first, last = wanted.removeprefix("bytes=").split("-")
-                start, stop = int(first), int(last) + 1 if last else stop
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
-            else:
-                self.send_response(200)
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(stop - start))
-            self.end_headers()
-            try:
-                self.wfile.write(data[start:stop])
-            except ConnectionError:
-                self.close_connection = True
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_address[1]}/{container.name}"
-    http.shutdown()
-    http.server_close()
-    thread.join()
+def server(container: Path, serve: Serve) -> str:
+    """The address of the file; those beside it are there too."""
+    return f"{serve(container.parent)}/{container.name}"
 
 
 @pytest.mark.parametrize("container", ["h264.mp4", "mpeg2.ts"], indirect=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
 import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cvdecode
-from conftest import Encode
+from conftest import Encode, Serve
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +257,104 @@ def test_sizes_that_are_no_macroblocks_are_not_taken(encode: Encode, tmp_path: P
     with cvdecode.VideoReader(source, planes=("mv",), index_file=index) as video:
         assert video.segments[0].coded_size == (64, 48)
     assert len(index.read_bytes()) == len(good)
+
+
+def forged_description(encode: Encode, index: Path, change: Callable[[bytes], bytes]) -> str:
+    """The codec that a reader names after what its saved index says of the stream was changed."""
+    source = encode("says.avi", "-c:v", "mpeg4", source="testsrc2=size=64x48:rate=25", frames=4)
+    with cvdecode.VideoReader(source, planes=("mv",), index_file=index):
+        pass
+    good = index.read_bytes()
+    forged = seal(change(good))
+    assert forged != good
+    index.write_bytes(forged)
+    with cvdecode.VideoReader(source, planes=("mv",), index_file=index) as video:
+        codec = video.metadata.codec
+    taken = index.read_bytes() == forged
+    assert taken != (index.read_bytes() == good), "either the forged one stays or it is made anew"
+    return f"taken: {codec}" if taken else codec
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),  # of libavcodec/codec_id.h: the first of their kind, and a video codec
+    [(0x17000, "dvd_subtitle"), (0x10000, "pcm_s16le"), (0x18000, "ttf"), (2, "mpeg2video")],
+)
+def test_codecs_that_are_no_video_are_not_taken(
+    encode: Encode, tmp_path: Path, number: int, name: str
+) -> None:
+    def change(good: bytes) -> bytes:
+        says = struct.pack("<Q5si", 5, b"mpeg4", 12)
+        assert good.count(says) == 1
+        other = struct.pack(f"<Q{len(name)}si", len(name), name.encode(), number)
+        return good.replace(says, other)
+
+    codec = forged_description(encode, tmp_path / "index", change)
+    assert codec == ("taken: mpeg2video" if number == 2 else "mpeg4")
+
+
+@pytest.mark.parametrize("name", ["vaapi", "cuda", "vdpau", "drm_prime", "yuv422p"])
+def test_samples_in_a_device_are_not_taken(encode: Encode, tmp_path: Path, name: str) -> None:
+    """No container says so, and what a decoder would do with it nobody has tried."""
+    libavutil = ctypes.CDLL(ctypes.util.find_library("avutil"))
+    pixel_format = libavutil.av_get_pix_fmt(name.encode())
+    assert pixel_format > 0
+
+    def change(good: bytes) -> bytes:
+        at = good.rindex(b"FMP4") + 12  # codec_tag, profile, level, pixel format
+        assert good[at : at + 4] == bytes(4)  # AV_PIX_FMT_YUV420P
+        return good[:at] + struct.pack("<i", pixel_format) + good[at + 4 :]
+
+    codec = forged_description(encode, tmp_path / "index", change)
+    assert codec == ("taken: mpeg4" if name == "yuv422p" else "mpeg4")
+
+
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="a sanitizer needs terabytes of addresses")
+@pytest.mark.parametrize("lists", ["pictures", "slices"])
+def test_counts_ask_for_no_more_than_their_bytes(path: Path, tmp_path: Path, lists: str) -> None:
+    """16 million slices in as many bytes, each of which takes hundreds once it is there."""
+    index = tmp_path / "index"
+    with open_with(path, index):
+        pass
+    good = index.read_bytes()
+    counts = struct.pack("<?QQ", True, 30, 2)  # there is a native index; pictures, slices
+    assert good.count(counts) == 1
+    most = (1 << 24) - 64
+    forged = (most, 0) if lists == "pictures" else (30, most)
+    at = good.index(counts)
+    index.write_bytes(seal(good[:at] + struct.pack("<?QQ", True, *forged) + bytes(1 << 24)))
+    program = (
+        "import resource, sys, cvdecode\n"
+        "used = resource.getpagesize() * int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)\n"
+        "print(len(cvdecode.VideoReader(sys.argv[1], index_file=sys.argv[2])))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(index)], capture_output=True, text=True
+    )
+    assert run.stdout == "30\n", run.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile {}\n"),
+    ],
+)
+def test_none_is_kept_of_a_playlist(
+    encode: Encode, serve: Serve, tmp_path: Path, name: str, text: str
+) -> None:
+    """Its own bytes are the same whatever becomes of what it names."""
+    segment = encode("segment.ts", "-c:v", "mpeg4", frames=6)
+    (tmp_path / "segment.ts").write_bytes(segment.read_bytes())
+    (tmp_path / name).write_text(text.format("segment.ts"))
+    address, index = serve(tmp_path), tmp_path / "index"
+    with cvdecode.VideoReader(f"{address}/{name}", planes=("mv",), index_file=index) as video:
+        assert len(video) == 6
+    assert not index.exists()
+    with cvdecode.VideoReader(f"{address}/segment.ts", planes=("mv",), index_file=index) as video:
+        assert len(video) == 6
+    assert index.exists()
 
 
 def test_a_folder_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
