@@ -9,9 +9,11 @@ namespace cvdecode::h264 {
 namespace {
 
 constexpr size_t kMaxWarnings = 64;
-// Bounds the memory of the native index on hostile input (about 4 GB); 2.5 days of video at 30
-// frames a second and one slice a frame.
-constexpr int64_t kMaxSlices = int64_t{1} << 23;
+// Bounds the memory of the native index by the bytes that it was made of: hostile headers take 65
+// times as much as they have bytes. An empty P slice takes about 30 times its 12 bytes: four hours
+// of nothing but those come within it, and with a key picture now and then any number.
+constexpr int64_t kFreeMemory = int64_t{64} << 20;
+constexpr int64_t kMemoryPerByte = 16;
 
 constexpr int kNalSlice = 1;
 constexpr int kNalPartitionA = 2;
@@ -20,6 +22,17 @@ constexpr int kNalIdr = 5;
 constexpr int kNalSei = 6;
 constexpr int kNalSps = 7;
 constexpr int kNalPps = 8;
+
+int64_t memory_of(const SliceEntry& entry) {
+  size_t sum = sizeof(SliceEntry) + entry.header.mmco.size() * sizeof(MemoryManagementControl);
+  if (entry.sets.pps.use_count() <= 2) sum += sizeof(Pps);  // no earlier slice holds it
+  if (entry.header.pred_weight_table != nullptr) sum += sizeof(PredWeightTable);
+  for (const auto& list : entry.RefPicList) sum += list.size() * sizeof(RefEntry);
+  for (const auto& list : entry.header.ref_pic_list_modification) {
+    sum += list.size() * sizeof(RefPicListModification);
+  }
+  return static_cast<int64_t>(sum);
+}
 
 // Names a slice inside its coded frame or field.
 size_t slice_key(const SliceHeader& header) {
@@ -65,6 +78,7 @@ void StreamIndexer::add_packet(const Packet& packet) {
   if (!packet.new_extradata.empty()) {
     add_extradata(packet.new_extradata, "a packet's side data");
   }
+  bytes_ += static_cast<int64_t>(packet.data.size());
   const int64_t changes = sets_.changes();
   const NalSplit split = split_packet(packet.data, nal_length_size_, spans_);
   if (split.damaged) {
@@ -77,6 +91,7 @@ void StreamIndexer::add_packet(const Packet& packet) {
     add_nal(packet, {bytes, span, bytes[0] >> 5 & 3, bytes[0] & 31});
     ++nals_;
   }
+  memory_ += (sets_.changes() - changes) * static_cast<int64_t>(sizeof(Sps));
   if (sets_.changes() != changes) index_.parameter_packets.push_back(packet.number);
   // The packet brought nothing but slices that cannot be read: a picture stood here.
   if (lost_start_ && !attached_) add_damaged_picture(packet);
@@ -224,11 +239,18 @@ void StreamIndexer::add_slice(const Packet& packet, const Nal& nal) {
   }
   open_.last = std::move(header);
   open_.sps = entry.sets.sps;
-  if (++slices_ <= kMaxSlices) {
-    open_slices().push_back(std::move(entry));
-  } else if (slices_ == kMaxSlices + 1) {
+  ++slices_;
+  memory_ += memory_of(entry);
+  open_slices().push_back(std::move(entry));
+  if (!forget_slices_ && memory_ > kFreeMemory + kMemoryPerByte * bytes_) {
     unsupported(packet, nal, "number of slices", slices_);
+    forget_slices_ = true;
+    for (int32_t n = 0; n < picture_number(); ++n) forget_slices(n);
   }
+}
+
+void StreamIndexer::forget_slices(int32_t picture) {
+  std::vector<SliceEntry>().swap(native_->pictures[static_cast<size_t>(picture)].slices);
 }
 
 // 7.4.1.2.4, and for streams that break it: a slice that the picture has already (IDR pictures that
@@ -373,6 +395,7 @@ void StreamIndexer::end_picture() {
   // at nothing else included); `reach_` says for whom.
   start_.back() = picture.is_idr || (start_.back() != 0 && reach_.back() == picture_number());
   if (open_.mmco5) sequence_start_ = picture_number();
+  if (forget_slices_) forget_slices(picture_number());
 }
 
 void StreamIndexer::add_damaged_picture(const Packet& packet) {

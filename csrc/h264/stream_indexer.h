@@ -73,6 +73,7 @@ class StreamIndexer {
   void suspect(const Packet& packet, const Nal& nal, const char* element, int64_t value,
                bool plausible);
   void judge_suspects();
+  void forget_slices(int32_t picture);
   int32_t geometry_number(const Geometry& geometry);
   void warn(const std::string& text);
   int32_t picture_number() const { return static_cast<int32_t>(index_.pictures.size()) - 1; }
@@ -105,6 +106,9 @@ class StreamIndexer {
   int64_t timed_packet_ = -1;              // the last packet whose time was given to a picture
   int64_t unit_packet_ = -1;  // packet of the first NAL unit of the access unit that begins
   int64_t slices_ = 0;
+  int64_t bytes_ = 0;           // of all packets
+  int64_t memory_ = 0;          // that native_ takes
+  bool forget_slices_ = false;  // it takes too much: only the slices of the open picture are kept
   int64_t nals_ = 0;
   int64_t slices_before_sets_ = 0;  // slices that came before their parameter sets
   int64_t warnings_left_out_ = 0;

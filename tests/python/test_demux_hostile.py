@@ -17,6 +17,7 @@ import pytest
 
 from cvdecode import _core
 from demux_reference import clips, our_packets
+from handmade import Bits
 
 Encode = Callable[..., Path]
 
@@ -250,3 +251,46 @@ def test_no_growth_over_many_openings(encode: Encode) -> None:
     cycle(1000)
     assert resident() - before < 4 << 20
     assert len(os.listdir("/proc/self/fd")) < 200
+
+
+def greedy_slices(count: int) -> bytes:
+    """B slices of 26 bytes, each of which names 32 references with a weight for each."""
+    sps, pps, key = Bits(), Bits(), Bits()
+    sps.u(24, 77 << 16 | 40)
+    for value in (0, 0, 0, 0, 1):  # id, frame_num and POC of 4 bits, one reference
+        sps.ue(value)
+    sps.u(1, 0)
+    sps.ue(0), sps.ue(0)
+    sps.u(4, 0b1100)
+    pps.ue(0), pps.ue(0)
+    pps.u(2, 0)
+    pps.ue(0), pps.ue(0), pps.ue(0)
+    pps.u(3, 0b001)  # weighted_bipred_idc 1
+    pps.se(0), pps.se(0), pps.se(0)
+    pps.u(3, 0)
+    key.ue(0), key.ue(7), key.ue(0)
+    key.u(4, 0), key.ue(0), key.u(4, 0)
+    pictures = []
+    for lsb in (2, 4):
+        b = Bits()
+        b.ue(0), b.ue(6), b.ue(0)
+        b.u(4, 1), b.u(4, lsb)
+        b.u(2, 0b11)  # direct_spatial_mv_pred_flag, num_ref_idx_active_override_flag
+        b.ue(15), b.ue(15)
+        b.u(2, 0)  # no modification of either list
+        b.ue(0), b.ue(0)
+        b.u(64, 0)  # no weight is sent
+        b.se(0)
+        pictures.append(b.nal(0, 1))
+    head = sps.nal(3, 7) + pps.nal(3, 8) + key.nal(3, 5)
+    return head + b"".join(pictures) * (count // 2)
+
+
+def test_slices_that_take_far_more_memory_than_bytes() -> None:
+    """The parser's index is bounded by what it was made of; libavcodec reads the rest."""
+    for pictures in (20_000, 120_000):  # 29 and 173 MB
+        packet = (greedy_slices(pictures), None, False, b"")
+        index = _core.h264_index([packet], b"", 0, False)
+        assert index["size"] == pictures
+        many = index["unsupported"].startswith("number of slices = ")
+        assert many if pictures > 100_000 else not index["unsupported"]
