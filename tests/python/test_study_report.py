@@ -133,7 +133,8 @@ def test_page_shows_everything_and_is_self_contained(
     assert "<b>" not in page.split('id="records"')[0]
     inside = page.split('id="records">')[1].split("</script>")[0]
     again = [json.loads(line) for line in inside.strip().splitlines()]
-    assert [r for r in again if r["kind"] == "cell"] == [r for r in records if r["kind"] == "cell"]
+    cells = [r | {"model": "net"} for r in records if r["kind"] == "cell"]
+    assert [r for r in again if r["kind"] == "cell"] == cells
     assert {r["kind"] for r in again} >= {"cell", "measures", "cross", "still", "loading"}
 
 
@@ -150,11 +151,54 @@ def test_lines_of_a_figure_are_the_records(records: list[dict[str, Any]]) -> Non
         "GOP 1": [20, 50],
         "GOP 12": [20, 50],
     }
-    text = figures.curves(records, lambda c: c["value"], lambda c: 100 * c["top1"], ("x", "y"))
+    text = figures.curves(
+        figures.cells_of(records), lambda c: c["value"], lambda c: 100 * c["top1"], ("x", "y")
+    )
     assert text is not None
     drawn = ElementTree.fromstring(text)
     words = {node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")}
     assert {"GOP 1", "GOP 12", "x", "y"} <= words
+
+
+def test_two_models_on_one_page(records: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Neither their lines, nor their matrices, nor their classes are mixed."""
+    other = [r | {"top1": 0.5 * r["top1"]} if "top1" in r else r for r in records]
+    other = [r | {"model": "half"} if r["kind"] == "study" else r for r in other]
+    for r in other:
+        if r["kind"] == "cell":
+            r["class_top1"] = {c: v / 2 for c, v in r["class_top1"].items()}
+    files = [write(tmp_path / "a.jsonl", records), write(tmp_path / "b.jsonl", other)]
+    page = write_study_page(files, tmp_path / "p.html").read_text()
+    assert "Compression and recognition: net, half" in page
+    for line in ("net, GOP 1", "net, GOP 12", "half, GOP 1", "half, GOP 12"):
+        assert f">{line}<" in page, line
+    # Half the points over the same SSIM; four measures of a and of b are of the same clips.
+    assert "fitted slope: net +2.00, half +1.00 points per 0.01 SSIM" in page
+    assert "net: top-1, %, mean over seeds" in page
+    for value in ("80.0", "55.0", "40.0", "27.5"):  # two matrices, not one of their means
+        assert f">{value}<" in page, value
+    assert "Classes: net" in page
+    assert "<td>half</td><td>h264-crf20-g1-medium</td>" in page
+
+    same = write_study_page([files[0], write(tmp_path / "c.jsonl", records)], tmp_path / "s.html")
+    name = f"net ({tmp_path.name}/c)"
+    assert f">{name}, GOP 1<" in same.read_text(), "two runs of one model"
+
+
+def test_settings_of_other_kinds_have_figures_of_their_own(
+    records: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    more = {"codec": "jpeg", "rate": "strength", "gop": None, "preset": None}
+    jpeg = [coded(v, 1, 0.6) | {"setting": f"jpeg-strength{v}", **more} for v in (50, 90)]
+    source = write(tmp_path / "r.jsonl", [*records, *jpeg])
+    page = write_study_page([source], tmp_path / "p.html").read_text()
+    assert "Accuracy against CRF<" in page
+    assert "Accuracy against JPEG strength<" in page
+    crf, strength = (page.split(f"Accuracy against {n}<")[1].split("</figure>")[0]
+                     for n in ("CRF", "JPEG strength"))  # fmt: skip
+    assert ">GOP 12<" in crf
+    assert "jpeg" not in crf
+    assert "GOP" not in strength
 
 
 def test_what_is_not_there_is_left_out(records: list[dict[str, Any]], tmp_path: Path) -> None:

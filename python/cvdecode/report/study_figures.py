@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 Records = Sequence[dict[str, Any]]
 COLOURS = ("#0b6e99", "#c8553d", "#4c8c4a", "#8a5fb0", "#d49a1f", "#5b6770", "#b03a78", "#2a9d8f")
 MARKS = "osD^vP*X"
-RATE_NAMES = {"crf": "CRF", "qp": "QP", "bitrate": "kbit/s", "strength": "JPEG strength"}
+RATE_NAMES = {
+    "crf": "CRF",
+    "qp": "QP",
+    "bitrate": "kbit/s asked for",
+    "strength": "JPEG strength",
+    "quality": "JPEG quality",
+}
 
 
 def svg(draw: Callable[[Axes], None], size: tuple[float, float] = (5.6, 3.6)) -> str:
@@ -53,19 +60,32 @@ def cells_of(records: Records) -> list[dict[str, Any]]:
     return [r for r in records if r["kind"] == "cell" and r.get("codec") and "top1" in r]
 
 
-def original_of(records: Records) -> dict[str, Any] | None:
-    """The cell of the untouched clips."""
+def originals_of(records: Records) -> dict[str, dict[str, Any]]:
+    """The cell of the untouched clips, by model."""
     found = (r for r in records if r["kind"] == "cell" and r["setting"] == "original")
-    return next((r for r in found if "top1" in r), None)
+    return {model_of(r): r for r in found if "top1" in r}
+
+
+def model_of(record: dict[str, Any]) -> str:
+    """Whose result it is; "" where it was not said."""
+    return str(record.get("model") or "")
+
+
+def models_of(records: Records, *kinds: str) -> list[str]:
+    """The models that records of these kinds are of."""
+    return list(dict.fromkeys(model_of(r) for r in records if r["kind"] in kinds))
 
 
 def series(cells: Records) -> dict[str, list[dict[str, Any]]]:
     """Cells that differ in the rate's value only, in its order; the name says the rest."""
     lines: dict[str, list[dict[str, Any]]] = {}
     several = len({(c["codec"], c["rate"]) for c in cells}) > 1
+    models = len({model_of(c) for c in cells}) > 1
     presets = len({c.get("preset") for c in cells if c["codec"] != "jpeg"}) > 1
-    for cell in sorted(cells, key=lambda c: (c["codec"], c["rate"], c.get("gop") or 0, c["value"])):
-        name = [f"{cell['codec']} {RATE_NAMES.get(cell['rate'], cell['rate'])}"] if several else []
+    for cell in sorted(cells, key=_order):
+        name = [model_of(cell)] if models else []
+        if several:
+            name.append(f"{cell['codec']} {RATE_NAMES.get(cell['rate'], cell['rate'])}")
         if cell.get("gop"):
             name.append(f"GOP {cell['gop']}")
         if presets and cell.get("preset"):
@@ -76,34 +96,51 @@ def series(cells: Records) -> dict[str, list[dict[str, Any]]]:
     return lines
 
 
+def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        *(model_of(cell), cell["codec"], cell["rate"], cell.get("gop") or 0),
+        *(str(cell.get("preset")), cell.get("bframes") or 0, cell["value"]),
+    )
+
+
 def curves(
-    records: Records,
+    cells: Records,
     x: Callable[[dict[str, Any]], float | None],
     y: Callable[[dict[str, Any]], float | None],
     labels: tuple[str, str],
     *,
     log_x: bool = False,
     log_y: bool = False,
-    reference: float | None = None,
+    originals: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     bars: bool = False,
 ) -> str | None:
-    """One line a series; `bars` draws the bootstrap intervals of top-1."""
+    """One line a series.
+
+    Args:
+        originals: the cell of the untouched clips by model: a broken line each.
+        bars: draw the bootstrap intervals of top-1.
+    """
     lines = {
         name: [(x(c), y(c), c) for c in those if x(c) is not None and y(c) is not None]
-        for name, those in series(cells_of(records)).items()
+        for name, those in series(cells).items()
     }
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return None
 
     def draw(axes: Axes) -> None:
-        if reference is not None:
-            axes.axhline(reference, color="#1d2329", linestyle="--", linewidth=1, label="original")
+        left = dict(originals)
         for n, (name, points) in enumerate(lines.items()):
             points = sorted(points, key=lambda p: float(p[0] or 0)) if log_x else points
             xs, ys = [p[0] for p in points], [p[1] for p in points]
             colour = COLOURS[n % len(COLOURS)]
             axes.plot(xs, ys, marker=MARKS[n % len(MARKS)], ms=5, color=colour, label=name)  # type: ignore[arg-type]
+            original = left.pop(model_of(points[0][2]), None)
+            level = None if original is None else y(original)
+            if level is not None:
+                ink = colour if len(originals) > 1 else "#1d2329"
+                told = "original" if len(left) == len(originals) - 1 else None
+                axes.axhline(level, color=ink, linestyle="--", linewidth=1, label=told)
             if bars:
                 low = [100 * p[2]["top1_interval"][0] for p in points]
                 high = [100 * p[2]["top1_interval"][1] for p in points]
@@ -119,16 +156,13 @@ def curves(
     return svg(draw)
 
 
-def rate_name(records: Records) -> str:
-    """What the settings vary: CRF, QP, kbit/s."""
-    rates = {c["rate"] for c in cells_of(records)}
-    return " / ".join(RATE_NAMES.get(r, r) for r in sorted(rates)) or "value"
+def against_measure(
+    records: Records, measure: str, label: str
+) -> tuple[str, dict[str, float]] | None:
+    """Accuracy of each cell over the mean of a measure, with the least-squares line of each model.
 
-
-def against_measure(records: Records, measure: str, label: str) -> tuple[str, float] | None:
-    """Accuracy of each cell over the mean of a measure, with the least-squares line: (SVG, slope).
-
-    The slope is in points of top-1 per unit of the measure.
+    Returns:
+        The SVG, and by model the slope in points of top-1 per unit of the measure.
     """
     means: dict[str, list[float]] = {}
     for r in records:
@@ -139,8 +173,17 @@ def against_measure(records: Records, measure: str, label: str) -> tuple[str, fl
         for c in cells_of(records)
         if c["setting"] in means
     ]
-    rise, level = slope([p[0] for p in points], [p[1] for p in points])
-    if len(points) < 2 or not np.isfinite(rise):
+    fits = {}
+    for model in dict.fromkeys(model_of(p[2]) for p in points):
+        mine = [p for p in points if model_of(p[2]) == model]
+        rise, level = slope([p[0] for p in mine], [p[1] for p in mine])
+        if len(mine) > 1 and np.isfinite(rise):
+            fits[model] = (
+                rise,
+                level,
+                np.array([min(p[0] for p in mine), max(p[0] for p in mine)]),
+            )
+    if not fits:
         return None
 
     def draw(axes: Axes) -> None:
@@ -153,13 +196,13 @@ def against_measure(records: Records, measure: str, label: str) -> tuple[str, fl
                 color=COLOURS[n % len(COLOURS)],
                 label=name,
             )
-        ends = np.array([min(p[0] for p in points), max(p[0] for p in points)])
-        axes.plot(ends, level + rise * ends, color="#1d2329", linewidth=1, linestyle="--")
+        for rise, level, ends in fits.values():
+            axes.plot(ends, level + rise * ends, color="#1d2329", linewidth=1, linestyle="--")
         axes.set_xlabel(label)
         axes.set_ylabel("top-1, %")
         axes.legend()
 
-    return svg(draw), rise
+    return svg(draw), {model: fit[0] for model, fit in fits.items()}
 
 
 def class_scatter(original: dict[str, Any], cell: dict[str, Any]) -> str:
@@ -185,12 +228,11 @@ def class_scatter(original: dict[str, Any], cell: dict[str, Any]) -> str:
     return svg(draw, (4.2, 4))
 
 
-def class_relative(records: Records) -> tuple[str, str] | None:
+def class_relative(original: dict[str, Any], cells: Records) -> tuple[str, str] | None:
     """Accuracy of each class over its accuracy on the originals, from cell to cell (Otani et al.,
     Fig. 8), of the settings with the longest GOP; and what they are called."""
-    original = original_of(records)
-    lines = series([c for c in cells_of(records) if "class_top1" in c])
-    if original is None or not lines:
+    lines = series([c for c in cells if "class_top1" in c])
+    if not lines:
         return None
     name, cells = max(lines.items(), key=lambda line: (len(line[1]), line[1][0].get("gop") or 0))
     if len(cells) < 2:
@@ -211,7 +253,7 @@ def class_relative(records: Records) -> tuple[str, str] | None:
         axes.plot(
             [p[0] for p in ends], [np.mean(p[1]) for p in ends], color=COLOURS[1], label="mean"
         )
-        axes.set_xlabel(rate_name(cells))
+        axes.set_xlabel(RATE_NAMES.get(cells[0]["rate"], cells[0]["rate"]))
         axes.set_ylabel("of the class on the originals, %")
         axes.legend()
 
