@@ -179,6 +179,14 @@ def test_two_models_on_one_page(records: list[dict[str, Any]], tmp_path: Path) -
         assert f">{value}<" in page, value
     assert "Classes: net" in page
     assert "<td>half</td><td>h264-crf20-g1-medium</td>" in page
+    table = page.split("Every cell")[1]
+    places = [table.index(f"h264-crf{c}-g{g}-") for c, g in ((20, 1), (20, 12), (50, 1), (50, 12))]
+    assert places == sorted(places), "2 before 12"
+
+    seen = [r for r in records if r["kind"] == "measures"]
+    seen += [seen[0] | {"source": "b", "ssim": seen[0]["ssim"] - 0.5}]
+    alone = write_study_page([write(tmp_path / "m.jsonl", seen)], tmp_path / "m.html").read_text()
+    assert "<td>h264-crf20-g1-medium</td><td>2</td><td>0.7250</td>" in alone, "0.975 and 0.475"
 
     same = write_study_page([files[0], write(tmp_path / "c.jsonl", records)], tmp_path / "s.html")
     name = f"net ({tmp_path.name}/c)"

@@ -64,6 +64,7 @@ def write_page(
             sections.stills(records),
             sections.pictures(records),
             sections.table(records),
+            sections.damage(records),
         )
         if part
     )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Records = Sequence[dict[str, Any]]
 COLOURS = ("#0b6e99", "#c8553d", "#4c8c4a", "#8a5fb0", "#d49a1f", "#5b6770", "#b03a78", "#2a9d8f")
 MARKS = "osD^vP*X"
+INSIDE = 5
+"""Names of lines that find room in a figure."""
 RATE_NAMES = {
     "crf": "CRF",
     "qp": "QP",
@@ -84,8 +86,9 @@ def series(cells: Records) -> dict[str, list[dict[str, Any]]]:
     presets = len({c.get("preset") for c in cells if c["codec"] != "jpeg"}) > 1
     for cell in sorted(cells, key=_order):
         name = [model_of(cell)] if models else []
+        rate = RATE_NAMES[cell["rate"]]
         if several:
-            name.append(f"{cell['codec']} {RATE_NAMES.get(cell['rate'], cell['rate'])}")
+            name.append(rate if cell["codec"] == "jpeg" else f"{cell['codec']} {rate}")
         if cell.get("gop"):
             name.append(f"GOP {cell['gop']}")
         if presets and cell.get("preset"):
@@ -129,31 +132,55 @@ def curves(
         return None
 
     def draw(axes: Axes) -> None:
-        left = dict(originals)
+        colours: dict[str, str] = {}
         for n, (name, points) in enumerate(lines.items()):
             points = sorted(points, key=lambda p: float(p[0] or 0)) if log_x else points
-            xs, ys = [p[0] for p in points], [p[1] for p in points]
+            xs, ys = [float(p[0] or 0) for p in points], [float(p[1] or 0) for p in points]
             colour = COLOURS[n % len(COLOURS)]
-            axes.plot(xs, ys, marker=MARKS[n % len(MARKS)], ms=5, color=colour, label=name)  # type: ignore[arg-type]
-            original = left.pop(model_of(points[0][2]), None)
-            level = None if original is None else y(original)
-            if level is not None:
-                ink = colour if len(originals) > 1 else "#1d2329"
-                told = "original" if len(left) == len(originals) - 1 else None
-                axes.axhline(level, color=ink, linestyle="--", linewidth=1, label=told)
+            colours.setdefault(model_of(points[0][2]), colour)
+            axes.plot(xs, ys, marker=MARKS[n % len(MARKS)], ms=5, color=colour, label=name)
             if bars:
-                low = [100 * p[2]["top1_interval"][0] for p in points]
-                high = [100 * p[2]["top1_interval"][1] for p in points]
-                axes.fill_between(xs, low, high, color=colour, alpha=0.1, linewidth=0)  # type: ignore[arg-type]
+                ends = np.array([[100 * v for v in p[2]["top1_interval"]] for p in points]).T
+                axes.vlines(xs, *ends, color=colour, linewidth=1, alpha=0.5)
+        for model in (m for m in originals if m in colours):
+            ink = colours[model] if len(originals) > 1 else "#1d2329"
+            level = y(originals[model])
+            if level is not None:
+                told = ", ".join(filter(None, [model if len(originals) > 1 else "", "original"]))
+                axes.axhline(level, color=ink, linestyle="--", linewidth=1, label=told)
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
         if log_x:
             axes.set_xscale("log")
+            _plain_ticks(axes.xaxis)
         if log_y:
             axes.set_yscale("log")
-        axes.legend()
+            _plain_ticks(axes.yaxis)
+        _legend(axes)
 
     return svg(draw)
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Plain numbers at 1, 2, 5, 10, ... instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes) -> None:
+    """Inside, where there is room; many names stand below."""
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) <= INSIDE:
+        axes.legend()
+        return
+    columns = 2 if max(map(len, names)) < 34 else 1
+    figure: Any = axes.figure
+    figure.legend(loc="outside lower center", ncols=columns)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.19 * -(-len(names) // columns))
 
 
 def against_measure(
@@ -187,8 +214,10 @@ def against_measure(
         return None
 
     def draw(axes: Axes) -> None:
+        colours: dict[str, str] = {}
         for n, (name, cells) in enumerate(series([p[2] for p in points]).items()):
             mine = [p for p in points if any(p[2] is c for c in cells)]
+            colours.setdefault(model_of(cells[0]), COLOURS[n % len(COLOURS)])
             axes.plot(
                 [p[0] for p in mine],
                 [p[1] for p in mine],
@@ -196,11 +225,12 @@ def against_measure(
                 color=COLOURS[n % len(COLOURS)],
                 label=name,
             )
-        for rise, level, ends in fits.values():
-            axes.plot(ends, level + rise * ends, color="#1d2329", linewidth=1, linestyle="--")
+        for model, (rise, level, ends) in fits.items():
+            ink = colours[model] if len(fits) > 1 else "#1d2329"
+            axes.plot(ends, level + rise * ends, color=ink, linewidth=1, linestyle="--")
         axes.set_xlabel(label)
         axes.set_ylabel("top-1, %")
-        axes.legend()
+        _legend(axes)
 
     return svg(draw), {model: fit[0] for model, fit in fits.items()}
 

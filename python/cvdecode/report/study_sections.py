@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from cvdecode.report import study_figures as figures
 from cvdecode.study.grid import short_names
@@ -65,7 +68,7 @@ def curves(records: Records) -> str:
         _figure(
             f"Accuracy against {name}",
             figures.curves(mine, value, top1, (name, top), originals=originals, bars=True),
-            "shaded: 95 % bootstrap intervals over clips",
+            "upright: 95 % bootstrap intervals over clips",
         )
         for name, mine in by_rate.items()
     ]
@@ -253,7 +256,7 @@ def table(records: Records) -> str:
     several = len(figures.models_of(cells, "cell")) > 1
     head = ["model", *head] if several else head
     rows = []
-    for c in cells:
+    for c in sorted(cells, key=lambda c: (figures.model_of(c), _natural(c["setting"]))):
         done = "top1" in c
         low, high = c["top1_interval"] if done else (0, 0)
         cols = [
@@ -272,7 +275,47 @@ def table(records: Records) -> str:
             _number(c.get("mean_qp"), ".2f"),
         ]
         rows.append("<tr>" + "".join(f"<td>{col}</td>" for col in cols) + "</tr>")
+    return _wide_table("Every cell", head, rows)
+
+
+def damage(records: Records) -> str:
+    """The measures of every cell as a row."""
+    cells: dict[str, Records] = {}
+    for r in records:
+        if r["kind"] == "measures":
+            cells.setdefault(r["setting"], []).append(r)
+    columns = [c for c in MEASURED if any(c[0] in r for those in cells.values() for r in those)]
+    rows = []
+    for setting in sorted(cells, key=_natural):
+        cols = [html.escape(setting), str(len(cells[setting]))]
+        for name, _, form in columns:
+            values = [r[name] for r in cells[setting] if r.get(name) is not None]
+            equal = not values and any(name in r for r in cells[setting])
+            cols.append(format(float(np.mean(values)), form) if values else "equal" * equal)
+        rows.append("<tr>" + "".join(f"<td>{col}</td>" for col in cols) + "</tr>")
+    head = ["setting", "clips", *(label for _, label, _ in columns)]
+    return _wide_table("Damage to the pictures, means over clips", head, rows) if rows else ""
+
+
+MEASURED = (
+    ("mae", "MAE", ".4f"),
+    ("rmse", "RMSE", ".4f"),
+    ("psnr", "PSNR, dB", ".2f"),
+    ("ssim", "SSIM", ".4f"),
+    ("psnr_y", "PSNR of luma, dB", ".2f"),
+    ("tc", "TC by the stream's vectors, dB", ".2f"),
+    ("tc_known", "of samples", ".0%"),
+    ("lpips", "LPIPS", ".4f"),
+)
+"""Measures: their column and how they are written. TC: temporal consistency."""
+
+
+def _natural(name: str) -> list[Any]:
+    """A key that sorts numbers in names as numbers."""
+    return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
+
+
+def _wide_table(title: str, head: Sequence[str], rows: Sequence[str]) -> str:
     top = "".join(f"<th>{h}</th>" for h in head)
-    return (
-        f'<h2>Every cell</h2><div class="scroll"><table><tr>{top}</tr>{"".join(rows)}</table></div>'
-    )
+    body = f"<table><tr>{top}</tr>{''.join(rows)}</table>"
+    return f'<h2>{title}</h2><div class="scroll">{body}</div>'
