@@ -269,7 +269,11 @@ def models(arguments: argparse.Namespace) -> int:
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a name from `cvdecode study models`, or module:function")
+    parser.add_argument(
+        "model",
+        help="of cvdecode train or study train: a file; or a name from `cvdecode study models`, or "
+        "module:function, with --weights",
+    )
     parser.add_argument("grid", help="output folder of cvdecode study transcode")
     parser.add_argument("--labels", required=True, help="CSV with the columns path and label")
     parser.add_argument("--weights", help="local file or folder with the trained weights")
@@ -280,19 +284,34 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="written beside the results")
 
 
+def _recogniser(arguments: argparse.Namespace, classes: list[str]) -> tuple[Any, str]:
+    """What gives scores of these classes, and a digest of its weights."""
+    from cvdecode.study.models import build
+    from cvdecode.study.sources import digest_of
+
+    name, weights, known = arguments.model, arguments.weights, known_models()
+    if os.path.exists(name):
+        if weights:
+            raise ValueError(f"{name} is a network with its weights: --weights is for names")
+        from cvdecode.recipes import saved
+
+        return saved.recogniser(name, classes, arguments.device), digest_of(name)
+    if name in known and not weights:
+        raise ValueError(f"{name} needs --weights: untrained it only guesses")
+    found = build(name, weights, len(classes), arguments.device, known)
+    return found, digest_of(weights) if weights else ""
+
+
 def evaluate(arguments: argparse.Namespace) -> int:
     """Run a trained model over every cell of a grid: accuracy beside size, QP and bits."""
     from cvdecode.study.evaluate import evaluate as work
     from cvdecode.study.evaluate import read_labels
     from cvdecode.study.manifest import load_manifest
-    from cvdecode.study.models import build
+    from cvdecode.study.records import read_lines
 
-    known = known_models()
-    if arguments.model in known and not arguments.weights:
-        raise ValueError(f"{arguments.model} needs --weights: untrained it only guesses")
     names = sorted({r["source"] for r in load_manifest(arguments.grid)})
     labels, classes = read_labels(arguments.labels, names)
-    model = build(arguments.model, arguments.weights, len(classes), arguments.device, known)
+    model, digest = _recogniser(arguments, classes)
     with progress() as bar:
         task = bar.add_task("evaluating", total=None)
         cells = work(
@@ -301,6 +320,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             labels,
             arguments.out,
             name=arguments.model,
+            weights=digest,
             originals=expand([arguments.originals]) if arguments.originals else (),
             classes=classes,
             batch=arguments.batch,
@@ -310,7 +330,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         print(json.dumps(cells))
-        return 0
+        return 1 if any(c["failed"] for c in cells) else 0
     print_table(
         f"{arguments.model}; every clip in {arguments.out}",
         ("setting", "clips", "top-1", "top-5", "log loss", "size"),
@@ -325,4 +345,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             for c in cells
         ],
     )
-    return 0
+    why = {r["setting"]: r["error"] for r in read_lines(arguments.out) if r["kind"] == "failed"}
+    if why:
+        print_table("failed, one of each setting", ("setting", "why"), list(why.items()))
+    return 1 if why else 0

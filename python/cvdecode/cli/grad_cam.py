@@ -21,7 +21,11 @@ TILE = 112
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a name from `cvdecode study models`, or module:function")
+    parser.add_argument(
+        "model",
+        help="of cvdecode train or study train: a file; or a name from `cvdecode study models`, or "
+        "module:function, with --weights",
+    )
     parser.add_argument(
         "videos", nargs="+", metavar="video", help="several: compressed, enhanced, original, ..."
     )
@@ -39,62 +43,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        import torch
-
-        from cvdecode.enhance import grad_cam
-        from cvdecode.study import clips, models
+        from cvdecode.recipes import looks, saved
+        from cvdecode.recipes.checkpoint import Trained
     except ImportError as error:
         raise OSError(f"{error}: Grad-CAM needs pip install 'cvdecode[torch]'") from None
+    from cvdecode.study.models import resolve
+
     a = arguments
     if a.out.suffix not in (".png", ".html"):
         raise ValueError(f"{a.out}: the output is a .png or .html file")
     known = known_models()
-    if a.model in known and not a.weights:
-        raise ValueError(f"{a.model} needs --weights: untrained it only guesses")
-    names = _class_names(a.weights)
-    model = models.resolve(a.model, a.weights, len(names) or 400, known)
-    net: Any = model.call
-    if not models.is_module(net) or model.spec.layout == "slowfast":
-        raise ValueError(f"{a.model}: Grad-CAM wants a torch module of one clip at a time")
-    net = net.to(a.device).eval()
+    found: Any
+    if Path(a.model).exists():
+        if a.weights:
+            raise ValueError(f"{a.model} is a network with its weights: --weights is for names")
+        found = saved.load(a.model)
+        found, names = (found, found.classes) if isinstance(found, Trained) else found
+    else:
+        if a.model in known and not a.weights:
+            raise ValueError(f"{a.model} needs --weights: untrained it only guesses")
+        names = saved.names_in(a.weights) if a.weights else []
+        found = resolve(a.model, a.weights, len(names) or 400, known)
+    look: Any = looks.looks_of_system if isinstance(found, Trained) else looks.looks_of_model
+
+    def choose(scores: torch.Tensor) -> int:
+        return int(scores.argmax()) if a.label is None else _number(a.label, names, len(scores))
+
     layer, sheets, said = a.layer, [], []
     for video in a.videos:
-        batch = clips.pack(
-            [clips.preprocess(clips.load(video, model.spec), model.spec)], model.spec
-        )
-        images = torch.from_numpy(batch).to(a.device)
-        layer = layer or last_map(net, images)
-        modules = dict(net.named_modules())
-        if layer not in modules:
-            raise ValueError(
-                f"{a.model} has no module {layer!r}; some: {', '.join(filter(None, modules))[:500]}"
-            )
-        with torch.no_grad():
-            out = net(images)
-        share = getattr(out, "logits", out)[0].softmax(0)
+        seen = look(found, video, choose, layer=layer, device=a.device)
+        layer, share = seen.layer, seen.scores.softmax(0)
         best = int(share.argmax())
-        shown = best if a.label is None else _class_number(a.label, names, len(share))
-        cam = grad_cam(_plain(net), modules[layer], images, torch.tensor([shown]).to(a.device))
-        sheets.append(_sheet(images, cam.reshape(-1, *cam.shape[-2:]), model.spec))
-        told = {"video": video, "class": shown, "share": float(share[shown]), "best": best}
-        told |= {"label": names[shown] if names else str(shown), "layer": layer}
-        said.append(told | {"best_label": names[best] if names else str(best)})
+        sheets.append(_sheet(seen.pictures, seen.maps))
+        told = {"video": video, "class": seen.chosen, "share": float(share[seen.chosen])}
+        told |= {"label": names[seen.chosen] if names else str(seen.chosen), "layer": layer}
+        said.append(told | {"best": best, "best_label": names[best] if names else str(best)})
     _write(a.out, sheets, said, a.model)
     print(json.dumps({"out": str(a.out), "videos": said}) if a.json else a.out)
     return 0
 
 
-def _class_names(weights: str | None) -> list[str]:
-    """Names of the classes in a file of `cvdecode study train`; [] elsewhere."""
-    import torch
-
-    if weights is None or not Path(weights).is_file():
-        return []
-    found = torch.load(weights, map_location="cpu", weights_only=True)
-    return list(found.get("names", [])) if isinstance(found, dict) else []
-
-
-def _class_number(text: str, names: list[str], classes: int) -> int:
+def _number(text: str, names: list[str], classes: int) -> int:
     if text in names:
         return names.index(text)
     if text.isdigit() and int(text) < classes:
@@ -102,74 +91,19 @@ def _class_number(text: str, names: list[str], classes: int) -> int:
     raise ValueError(f"there is no class {text!r} of {classes}: {', '.join(names) or 'no names'}")
 
 
-def _plain(net: Any) -> Any:
-    """The network with plain scores, for those that wrap them in an object."""
-    import torch
-
-    class Scores(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            out = self.net(images)
-            scores: torch.Tensor = getattr(out, "logits", out)
-            return scores
-
-    return Scores()
-
-
-def last_map(net: torch.nn.Module, images: torch.Tensor) -> str:
-    """Name of the module that is the last to give a map: (B, K, h, w) or (B, K, t, h, w).
-
-    Raises:
-        ValueError: there is none, as in a transformer.
-    """
-    import torch
-
-    found: list[str] = []
-
-    def look(name: str) -> Any:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            shape = getattr(output, "shape", ())
-            if len(shape) in (4, 5) and min(shape[-2:]) > 1:
-                found.append(name)
-
-        return hook
-
-    hooks = [m.register_forward_hook(look(name)) for name, m in net.named_modules() if name]
-    try:
-        with torch.no_grad():
-            net(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    once = [name for name in found if found.count(name) == 1]
-    if not once:
-        raise ValueError(
-            "no module of this network gives a map of features, (B, K, h, w) or (B, K, t, h, w), "
-            "once: Grad-CAM is for convolutional networks; name a module with --layer"
-        )
-    return once[-1]
-
-
-def _sheet(images: torch.Tensor, cam: torch.Tensor, spec: Any) -> npt.NDArray[Any]:
-    """The clip above, the map over it below: (H, W, 3) uint8. One map serves all pictures."""
+def _sheet(pictures: torch.Tensor, maps: torch.Tensor) -> npt.NDArray[Any]:
+    """(T, 3, H, W) above, the maps (T, H, W) over them below: (H, W, 3) uint8."""
     import numpy as np
-    import torch
 
     from cvdecode.enhance import cam_picture
     from cvdecode.study.pictures import beside
 
-    clip = images[0] if spec.layout == "btchw" else images[0].transpose(0, 1)  # (T, 3, H, W)
-    mean, std = (torch.tensor(v).view(3, 1, 1).to(clip) for v in (spec.mean, spec.std))
-    pictures = (clip * std + mean).clamp(0, 1)
-    over = cam_picture(pictures, cam.expand(len(pictures), *cam.shape[-2:]).to(clip))
+    over = cam_picture(pictures, maps)
     picked = np.linspace(0, len(pictures) - 1, min(SHOWN, len(pictures))).round().astype(int)
     times = max(1, round(TILE / pictures.shape[-1]))
     rows = []
     for tensor in (pictures, over):
-        frames = (tensor[picked] * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        frames = (tensor[picked] * 255).round().byte().permute(0, 2, 3, 1).numpy()
         frames = frames.repeat(times, axis=1).repeat(times, axis=2)
         rows.append(beside(list(frames)))
     white = np.full((4, rows[0].shape[1], 3), 255, np.uint8)
@@ -190,8 +124,9 @@ def _write(out: Path, sheets: list[Any], said: list[dict[str, Any]], model: str)
     from cvdecode.recipes.records import versions
     from cvdecode.report.study import write_page
 
-    head = {"kind": "study", "model": model, "command": command(), "versions": versions()}
-    records: list[dict[str, Any]] = [head]
+    head: dict[str, Any] = {"kind": "study", "model": model, "command": command(), "videos": said}
+    head |= {"versions": versions()}
+    records = [head]
     for sheet, told in zip(sheets, said, strict=True):
         seen = f"seen as {told['best_label']}"
         records.append(

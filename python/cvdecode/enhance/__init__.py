@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .checkpoints import checkpoint, from_checkpoint
 from .discriminator import Discriminator, VGG19Features
-from .gradcam import cam_picture, grad_cam
+from .gradcam import cam_picture, grad_cam, last_map
 from .losses import (
     GanLosses,
     adversarial_loss,
@@ -50,6 +50,7 @@ __all__ = [
     "gan_loss",
     "gan_step",
     "grad_cam",
+    "last_map",
     "perceptual_loss",
     "pixel_loss",
     "random_patches",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -70,6 +71,42 @@ def grad_cam(
     size = images.shape[-len(places) :]
     mode = "bilinear" if len(places) == 2 else "trilinear"
     return F.interpolate(cam, size=size, mode=mode, align_corners=False)[:, 0]
+
+
+def last_map(net: nn.Module, run: Callable[[], Any]) -> str:
+    """Name of the module that is the last to give a map: (B, K, h, w) or (B, K, t, h, w).
+
+    Args:
+        net: whose modules are looked at while
+        run: is called, which runs it.
+
+    Raises:
+        ValueError: there is none, as in a transformer.
+    """
+    found: list[str] = []
+
+    def look(name: str) -> Any:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            shape = getattr(output, "shape", ())
+            if len(shape) in (4, 5) and min(shape[-2:]) > 1:
+                found.append(name)
+
+        return hook
+
+    hooks = [m.register_forward_hook(look(name)) for name, m in net.named_modules() if name]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    once = [name for name in found if found.count(name) == 1]
+    if not once:
+        raise ValueError(
+            "no module of this network gives a map of features, (B, K, h, w) or (B, K, t, h, w), "
+            "once: Grad-CAM is for convolutional networks; name a module with --layer"
+        )
+    return once[-1]
 
 
 def cam_picture(images: Tensor, cam: Tensor) -> Tensor:

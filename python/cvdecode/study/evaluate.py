@@ -79,6 +79,7 @@ def evaluate(
     out: str | os.PathLike[str],
     *,
     name: str,
+    weights: str = "",
     originals: Sequence[tuple[str, str]] = (),
     settings: Sequence[str] | None = None,
     classes: Sequence[str] = (),
@@ -95,6 +96,7 @@ def evaluate(
         labels: class number by clip name.
         out: the JSON lines.
         name: of the model, to tell runs apart.
+        weights: a digest of its weights, likewise.
         originals: (path, name) of the sources: they make the cell "original".
         settings: names of the cells to evaluate; None = all.
         classes: names of the classes, for the report.
@@ -113,6 +115,7 @@ def evaluate(
         "key": "study",
         "kind": "study",
         "model": name,
+        "weights": weights,
         "classes": list(classes),
         "spec": _spec_of(predict),
         **provenance(command, seed),
@@ -177,7 +180,7 @@ def _same_study(journal: Journal, head: Record, out: str | os.PathLike[str]) -> 
     if before is None:
         journal.add(head)
         return
-    for field in ("model", "spec", "seed", "versions", "classes"):
+    for field in ("model", "weights", "spec", "seed", "versions", "classes"):
         if before.get(field) != head[field]:
             raise StudyError(
                 f"{out} holds results with {field} {before.get(field)!r}, this run has "

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 
 import cvdecode
 
@@ -38,6 +39,15 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, or of all files below a folder."""
+    if os.path.isfile(path):
+        return sha256_of(path)
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    told = "".join(f"{file.relative_to(path)} {sha256_of(file)}\n" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def inspect(path: str, name: str) -> Source:
