@@ -45,6 +45,7 @@ struct SliceSyntax {
   int mb_count = 0;         // macroblocks decoded, skipped ones included
   int residual_lost = 0;    // macroblocks whose coefficients are out of range: residual 0
   bool damaged = false;     // stopped before its end; the macroblocks of the slice are lost
+  bool ran_on = false;      // damaged because it went on where another begins
   const char* damage = "";  // which syntax element failed
 };
 

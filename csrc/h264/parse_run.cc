@@ -93,14 +93,7 @@ void ParseRun::start(Job& job) {
   }
   p.has_bits = job.chain && has(planes_, Plane::kBits);
   if (p.has_bits) p.bits.resize(static_cast<size_t>(p.syntax.PicSizeInMbs()));
-  // A slice ends where any later one begins, so that no two ever write to one macroblock, whatever
-  // damage has done to their order.
-  job.mb_end.resize(job.entry->slices.size());
-  int end = p.syntax.PicSizeInMbs();
-  for (size_t s = job.entry->slices.size(); s-- > 0;) {
-    job.mb_end[s] = end;
-    end = std::min(end, job.entry->slices[s].header.first_mb_in_slice);
-  }
+  job.places.start(*job.entry, p.syntax.PicSizeInMbs());
   const std::lock_guard lock(mutex_);
   job.parsed = std::move(parsed);
 }
@@ -126,20 +119,20 @@ void ParseRun::decode(ParserState::Worker& worker, const Unit& unit) {
   Job& job = *unit.job;
   const SliceEntry& slice = job.entry->slices[static_cast<size_t>(unit.slice)];
   SliceSyntax& syntax = job.parsed->syntax.slices[static_cast<size_t>(unit.slice)];
-  const int end = job.mb_end[static_cast<size_t>(unit.slice)];
+  const int end = job.places.mb_end(unit.slice);
   const Sps& first = *job.entry->slices.front().sets.sps;
   const Sps& own = *slice.sets.sps;
   const char* why = nullptr;
   if (!unit.readable) why = "the NAL unit is cut";
-  if (slice.header.first_mb_in_slice < 0 || slice.header.first_mb_in_slice >= end) {
-    why = "first_mb_in_slice";
-  }
+  const bool taken = slice.header.first_mb_in_slice >= end;  // by another that begins there
+  if (taken || slice.header.first_mb_in_slice < 0) why = "first_mb_in_slice";
   if (own.PicWidthInMbs() != first.PicWidthInMbs() ||
       own.FrameHeightInMbs() != first.FrameHeightInMbs()) {
     why = "its parameter set gives another size";
   }
   if (why != nullptr) {
     syntax.damaged = true;
+    syntax.ran_on = taken && unit.readable;
     syntax.damage = why;
     syntax.first_mb = slice.header.first_mb_in_slice;
     syntax.mb_count = 0;

@@ -16,6 +16,7 @@
 #include "h264/parser.h"
 #include "h264/picture_planes.h"
 #include "h264/slice_decoder.h"
+#include "h264/slice_places.h"
 
 namespace cvdecode::h264 {
 
@@ -70,7 +71,7 @@ class ParseRun {
     PlaneRow out;
     ParsedPtr parsed;
     std::vector<SliceLabels> labels;
-    std::vector<int> mb_end;    // per slice: no macroblock from here on is its
+    SlicePlaces places;
     std::vector<int> todo;      // slices of the next pass
     std::vector<int> deferred;  // slices left to the last pass
     std::vector<Unit> parked;   // slices of other pictures that look at this one
@@ -95,6 +96,7 @@ class ParseRun {
   void read_slice(ParserState::Worker& worker, Unit& unit);
   void process(ParserState::Worker& worker, Unit& unit);
   Outcome find_colocated(Unit& unit, bool needed, Colocated* found);
+  bool settle(Job& job);
   void unpark(Job& job);
   // The co-located picture of a B slice as the headers say; -1 = none or all intra.
   int32_t colocated_number(int32_t picture, int slice) const;

@@ -175,7 +175,7 @@ void ParseRun::process(ParserState::Worker& worker, Unit& unit) {
   {
     const std::lock_guard lock(mutex_);
     if (outcome == Outcome::kDeferred) job.deferred.push_back(unit.slice);
-    if (--job.slices_left == 0) {
+    if (--job.slices_left == 0 && !settle(job)) {
       job.decoded = !job.replay;
       whole = job.deferred.empty();
       if (!whole) {
@@ -187,6 +187,25 @@ void ParseRun::process(ParserState::Worker& worker, Unit& unit) {
   if (whole) finish(job);
   const std::lock_guard lock(mutex_);
   if (--left_ == 0) changed_.notify_all();
+}
+
+// Called with the lock held, when all slices at hand are done: true where some are to be decoded
+// again, because another was in their way.
+bool ParseRun::settle(Job& job) {
+  if (job.decoded || job.replay) return false;
+  auto& slices = job.parsed->syntax.slices;
+  const std::vector<int> again = job.places.settle(slices);
+  std::erase_if(job.deferred, [&](int s) { return slices[static_cast<size_t>(s)].damaged; });
+  for (const int s : again) {
+    Unit& unit = ready_.emplace_back();
+    unit.job = &job;
+    unit.slice = s;
+    unit.decode = true;
+  }
+  left_ += again.size();
+  job.slices_left = static_cast<int>(again.size());
+  if (!again.empty()) changed_.notify_all();
+  return !again.empty();
 }
 
 // Called with the lock held, when the picture is done or deferred.

@@ -71,7 +71,7 @@ class SliceData {
     while (more) {
       if constexpr (kType != kSliceI) {
         const uint32_t mb_skip_run = syntax_.mb_skip_run(reader);
-        if (mb_skip_run > static_cast<uint32_t>(job_.mb_end - job_.address)) damage("mb_skip_run");
+        if (mb_skip_run > static_cast<uint32_t>(job_.mb_end - job_.address)) run_on("mb_skip_run");
         for (uint32_t i = 0; i < mb_skip_run; ++i) {
           next_macroblock();
           skip();
@@ -103,7 +103,7 @@ class SliceData {
   int64_t size_bits() const { return static_cast<int64_t>(job_.rbsp.size()) * 8; }
 
   void next_macroblock() {
-    if (job_.address >= job_.mb_end) damage("end of slice");
+    if (job_.address >= job_.mb_end) run_on("end of slice");
     if (job_.mb_x == job_.width) {
       job_.mb_x = 0;
       ++job_.mb_y;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "h264/residual.h"
@@ -64,6 +66,7 @@ void PictureSyntax::start(const Sps& sps, int slice_count, bool want_intra_modes
     slice.mb_count = 0;
     slice.residual_lost = 0;
     slice.damaged = false;
+    slice.ran_on = false;
     slice.damage = "";
   }
 }
@@ -96,6 +99,7 @@ void SliceDecoder::decode(const SliceHeader& header, const ParameterSets& sets,
   slice.mb_count = 0;
   slice.residual_lost = 0;
   slice.damaged = false;
+  slice.ran_on = false;
   slice.damage = "";
 
   SliceJob job;
@@ -148,6 +152,7 @@ void SliceDecoder::decode(const SliceHeader& header, const ParameterSets& sets,
     if (wants_residual) slice.residual_lost = state_->residual.macroblocks_lost();
   } catch (const SliceDamage& reason) {
     slice.damaged = true;
+    slice.ran_on = reason.ran_on;
     slice.damage = reason.element;
     slice.mvd.clear();
     if (job.address < job.mb_end) {
@@ -160,14 +165,19 @@ void SliceDecoder::decode(const SliceHeader& header, const ParameterSets& sets,
 }
 
 void clear_unreached(PictureSyntax& picture, const SliceTargets& targets) {
-  int next = 0;  // slices that are whole come in the order of their addresses
+  std::vector<std::pair<int, int>> whole;  // [first, second)
+  for (const SliceSyntax& slice : picture.slices) {
+    if (slice.damaged || slice.mb_count == 0) continue;
+    whole.emplace_back(slice.first_mb, slice.first_mb + slice.mb_count);
+  }
+  std::sort(whole.begin(), whole.end());
+  int next = 0;
   const auto lose_up_to = [&](int address) {
     for (; next < address; ++next) picture.macroblocks[static_cast<size_t>(next)] = Macroblock{};
   };
-  for (const SliceSyntax& slice : picture.slices) {
-    if (slice.damaged || slice.mb_count == 0) continue;
-    lose_up_to(slice.first_mb);
-    next = slice.first_mb + slice.mb_count;
+  for (const auto& [first, end] : whole) {
+    lose_up_to(first);
+    next = end;
   }
   lose_up_to(picture.PicSizeInMbs());
   ResidualWriter writer;

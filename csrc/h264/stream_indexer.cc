@@ -253,12 +253,14 @@ void StreamIndexer::forget_slices(int32_t picture) {
   std::vector<SliceEntry>().swap(native_->pictures[static_cast<size_t>(picture)].slices);
 }
 
-// 7.4.1.2.4, and for streams that break it: a slice that the picture has already (IDR pictures that
-// all carry the same idr_pic_id) belongs to another one. Packet borders prove nothing: with
-// arbitrary slice order libavformat cuts pictures in two.
+// 7.4.1.2.4, and for streams that break it: a first slice that the picture has already (IDR
+// pictures that all carry the same idr_pic_id) belongs to another one. Of two others that begin at
+// one place one is damaged. Packet borders prove nothing: with arbitrary slice order libavformat
+// cuts pictures in two.
 bool StreamIndexer::begins_new_picture(const SliceHeader& header, const Sps& sps) const {
   const Boundary boundary = compare_slices(open_.last, *open_.sps, header, sps);
-  if (boundary == Boundary::kNewPicture || seen_before(header)) return true;
+  if (boundary == Boundary::kNewPicture) return true;
+  if (header.first_mb_in_slice == 0 && seen_before(header)) return true;
   return boundary == Boundary::kOtherParameterSet &&
          header.first_mb_in_slice <= open_.last.first_mb_in_slice;
 }

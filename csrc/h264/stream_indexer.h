@@ -71,7 +71,7 @@ class StreamIndexer {
   std::string describe(const Packet& packet, const Nal& nal, const char* element,
                        int64_t value) const;
   void suspect(const Packet& packet, const Nal& nal, const char* element, int64_t value,
-               bool plausible);
+               bool plausible, bool readable);
   void judge_suspects();
   void forget_slices(int32_t picture);
   int32_t geometry_number(const Geometry& geometry);
@@ -82,10 +82,11 @@ class StreamIndexer {
   // Slices outside the scope by their own header alone: one flipped bit can make such a slice.
   struct Suspects {
     std::string what;  // of the first: element, value, NAL
-    // (decode number of the picture, its slice), in order.
+    // (decode number of the picture, its slice), in order: those that cannot be read.
     std::vector<std::pair<int32_t, size_t>> slices;
-    size_t pictures = 0;     // how many there are in `slices`
-    bool plausible = false;  // the profile has such slices
+    size_t pictures = 0;        // how many have a suspect
+    int32_t last_picture = -1;  // the last of them
+    bool plausible = false;     // the profile has such slices
   };
 
   Suspects suspects_;

@@ -26,21 +26,24 @@ std::string StreamIndexer::describe(const Packet& packet, const Nal& nal, const 
 }
 
 void StreamIndexer::suspect(const Packet& packet, const Nal& nal, const char* element,
-                            int64_t value, bool plausible) {
-  auto& slices = suspects_.slices;
-  if (slices.empty()) suspects_.what = describe(packet, nal, element, value);
+                            int64_t value, bool plausible, bool readable) {
+  if (suspects_.pictures == 0) suspects_.what = describe(packet, nal, element, value);
   suspects_.plausible = suspects_.plausible || plausible;
+  if (suspects_.last_picture != picture_number()) ++suspects_.pictures;
+  suspects_.last_picture = picture_number();
+  if (readable) return;
+  auto& slices = suspects_.slices;
   const std::pair<int32_t, size_t> slice{picture_number(), open_slices().size()};
-  if (slices.empty() || slices.back().first != slice.first) ++suspects_.pictures;
   if (slices.empty() || slices.back() != slice) slices.push_back(slice);
 }
 
-// Few pictures among many whose slices fall outside the scope are damaged: those slices are lost,
-// not the stream. Streams that use a tool use it again; where the profile has no such tool, up to
-// one picture in 16 is more likely damage.
+// Few pictures among many whose slices fall outside the scope are damaged: slices that cannot be
+// read are lost, not the stream; which of those out of order is, only slice data can tell. Streams
+// that use a tool use it again; where the profile has no such tool, up to one picture in 16 is more
+// likely damage.
 void StreamIndexer::judge_suspects() {
   constexpr size_t kManyPictures = 8;
-  if (suspects_.slices.empty() || !native_->unsupported.empty()) return;
+  if (suspects_.pictures == 0 || !native_->unsupported.empty()) return;
   const size_t size = index_.pictures.size();
   const size_t few = suspects_.plausible ? 1 : std::max<size_t>(1, size / 16);
   if (suspects_.pictures > few || size < kManyPictures) {
@@ -48,7 +51,7 @@ void StreamIndexer::judge_suspects() {
     return;
   }
   warn(suspects_.what + " occurs, or its like, in " + std::to_string(suspects_.pictures) + " of " +
-       std::to_string(size) + " pictures: taken for damage; those slices are lost");
+       std::to_string(size) + " pictures: taken for damage");
   for (size_t i = suspects_.slices.size(); i > 0; --i) {
     const auto [picture, slice] = suspects_.slices[i - 1];
     auto& slices = native_->pictures[static_cast<size_t>(picture)].slices;
@@ -76,8 +79,9 @@ void StreamIndexer::check_scope(const Packet& packet, const Nal& nal, const Slic
   if (sps.mb_adaptive_frame_field_flag && !header.field_pic_flag) {
     refuse("mb_adaptive_frame_field_flag", 1);
   }
-  const auto suspicious = [&](const char* element, int64_t value, bool plausible) {
-    suspect(packet, nal, element, value, plausible);
+  const auto suspicious = [&](const char* element, int64_t value, bool plausible,
+                              bool readable = false) {
+    suspect(packet, nal, element, value, plausible, readable);
   };
   const bool extended = sps.profile_idc == 88;
   const bool baseline = sps.profile_idc == 66 && (sps.constraint_set_flags & 2) == 0;
@@ -91,8 +95,8 @@ void StreamIndexer::check_scope(const Packet& packet, const Nal& nal, const Slic
   if (open_.open && open_slices().size() > open_.first_slice_of_field &&
       header.first_mb_in_slice < open_.last.first_mb_in_slice &&
       header.colour_plane_id == open_.last.colour_plane_id) {
-    suspicious("first_mb_in_slice (not increasing)", header.first_mb_in_slice,
-               extended || baseline);
+    suspicious("first_mb_in_slice (not increasing)", header.first_mb_in_slice, extended || baseline,
+               true);
   }
 }
 
