@@ -175,7 +175,7 @@ def test_stream_motion_is_the_pan(tmp_path: Path, bframes: int) -> None:
     """B-frames refer to pictures two or more frames away, on both sides."""
     video = texture(9, 64, 96)
     source = write_lossless(video, tmp_path / "pan.mkv")
-    settings = grid("h264", "qp", [20], [30], bframes=bframes)
+    settings = grid("h264", "qp", [20], [30], bframes=[bframes])
     record = transcode([(str(source), "pan")], settings, tmp_path / "g").records[0]
     flow, known = motion.stream_motion(tmp_path / "g" / record["path"])
     assert not known[0].any()
