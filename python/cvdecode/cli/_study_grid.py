@@ -197,7 +197,7 @@ def measure(arguments: argparse.Namespace) -> int:
         [(name, *(_mean(rs, n) for n in shown)) for name, rs in cells.items()],
     )
     if failed:
-        print_table("failed", ("clip", "setting", "why"), [_why(f) for f in failed])
+        print_table("failed", ("clip", "setting", "why"), [why(f) for f in failed])
     return 1 if failed else 0
 
 
@@ -212,7 +212,7 @@ def _mean(records: list[dict[str, Any]], name: str) -> str:
     return f"{sum(values) / len(values):.{digits}f}" if values else ""
 
 
-def _why(failure: dict[str, Any]) -> tuple[str, str, str]:
+def why(failure: dict[str, Any]) -> tuple[str, str, str]:
     return (failure["source"], failure["setting"] or "", failure["error"])
 
 

@@ -36,20 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def load(checkpoint: str, device: str) -> tuple[Enhancer, tuple[str, ...]]:
+    """The network in a file, and the planes that it takes beside pictures."""
     try:
         import torch
 
         from cvdecode.enhance import FrameRecurrent, from_checkpoint
     except ImportError as error:
         raise OSError(f"{error}: enhancement needs pip install 'cvdecode[torch]'") from None
+    saved = torch.load(checkpoint, map_location=device, weights_only=True)
+    model = from_checkpoint(saved).to(device)
+    by_vectors = isinstance(model, FrameRecurrent) and model.fnet is None
+    return model, ("mv", "ref") if by_vectors else ()
+
+
+def run(arguments: argparse.Namespace) -> int:
     source, out = Path(arguments.video), Path(arguments.out)
     if out.exists() and out.samefile(source):
         raise ValueError(f"{out}: the output would overwrite the input")
-    saved = torch.load(arguments.checkpoint, map_location=arguments.device, weights_only=True)
-    model = from_checkpoint(saved).to(arguments.device)
-    by_vectors = isinstance(model, FrameRecurrent) and model.fnet is None
-    planes = ("mv", "ref") if by_vectors else ()
+    model, planes = load(arguments.checkpoint, arguments.device)
     with cvdecode.VideoReader(source, planes=planes) as video, progress() as bar:
         task = bar.add_task("enhancing", total=len(video))
         count = enhance_file(
@@ -62,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
             on_frame=lambda: bar.advance(task),
         )
     if arguments.json:
-        print(json.dumps({"out": str(out), "frames": count, "network": saved["network"]}))
+        said = {"out": str(out), "frames": count, "network": type(model).__name__}
+        print(json.dumps(said))
     else:
         print(out)
     return 0

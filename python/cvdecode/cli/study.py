@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from cvdecode.cli import _study_enhance as enhancing
 from cvdecode.cli import _study_grid as grid
 from cvdecode.cli import _study_stills as stills
 from cvdecode.cli import _study_train as training
@@ -21,6 +22,7 @@ ACTIONS: tuple[tuple[Run, Fill], ...] = (
     (grid.models, grid.models_arguments),
     (grid.evaluate, grid.evaluate_arguments),
     (training.train, training.train_arguments),
+    (enhancing.enhance, enhancing.enhance_arguments),
     (stills.stills, stills.stills_arguments),
     (stills.matrix, stills.matrix_arguments),
     (stills.qp, stills.qp_arguments),

@@ -95,6 +95,8 @@ def series(cells: Records) -> dict[str, list[dict[str, Any]]]:
             name.append(cell["preset"])
         if cell.get("bframes") is not None:
             name.append(f"{cell['bframes']} B")
+        if cell.get("enhanced"):
+            name.append(cell["enhanced"])
         lines.setdefault(", ".join(name) or cell["codec"], []).append(cell)
     return lines
 
@@ -102,7 +104,8 @@ def series(cells: Records) -> dict[str, list[dict[str, Any]]]:
 def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
     return (
         *(model_of(cell), cell["codec"], cell["rate"], cell.get("gop") or 0),
-        *(str(cell.get("preset")), cell.get("bframes") or 0, cell["value"]),
+        *(str(cell.get("preset")), cell.get("bframes") or 0, cell.get("enhanced") or ""),
+        cell["value"],
     )
 
 

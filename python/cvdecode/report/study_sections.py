@@ -84,7 +84,9 @@ def curves(records: Records) -> str:
         ),
     ]
     for name, mine in by_rate.items():
-        one = [c for c in mine if figures.model_of(c) == figures.model_of(mine[0])]
+        # What is the same for every model, and the compressed clips' where they were enhanced.
+        model = figures.model_of(mine[0])
+        one = [c for c in mine if figures.model_of(c) == model and not c.get("enhanced")]
         parts += [
             _figure(
                 f"Storage against {name}",

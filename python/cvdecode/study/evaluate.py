@@ -28,6 +28,9 @@ from .sources import load_sources, one_line
 ORIGINAL = "original"
 """Name of the cell that holds the sources themselves."""
 
+SAID = ("codec", "rate", "value", "gop", "preset", "bframes", "enhanced")
+"""What a cell says of its setting."""
+
 Predict = Callable[[Sequence[str]], Any]
 """Scores (B, K) of the clips at these paths; a Model is one."""
 
@@ -269,7 +272,7 @@ def summarise(records: Sequence[Record], clips: Mapping[str, Record]) -> list[Re
             seconds = sum(c["seconds"] for c in known)
             sizes = [c["video_bytes"] if "video_bytes" in c else c["bytes"] for c in known]
             line |= {
-                **{k: first.get(k) for k in ("codec", "rate", "value", "gop", "preset", "bframes")},
+                **{k: first.get(k) for k in SAID},
                 "top1": float(hits.mean()),
                 "top1_interval": scores.bootstrap(hits),
                 "top5": float(np.mean([r["rank"] < 5 for r in good])),

@@ -11,7 +11,8 @@ from .records import Record, read_lines
 
 
 def load_manifest(folder: str | os.PathLike[str]) -> list[Record]:
-    """The finished outputs of a grid, with "file" = their full path.
+    """The finished outputs of a grid, with "file" = their full path, and "stream" = that of the
+    compressed clip, which is another where it was enhanced.
 
     Raises:
         StudyError: there is no manifest.
@@ -19,7 +20,11 @@ def load_manifest(folder: str | os.PathLike[str]) -> list[Record]:
     path = Path(folder) / "manifest.jsonl"
     if not path.exists():
         raise StudyError(f"{folder}: no manifest.jsonl; make it with cvdecode study transcode")
-    return [r | {"file": str(Path(folder) / r["path"])} for r in read_lines(path)]
+    records = read_lines(path)
+    for record in records:
+        record["file"] = str(Path(folder) / record["path"])
+        record["stream"] = str(Path(folder) / (record.get("compressed") or record["path"]))
+    return records
 
 
 def labelled(

@@ -33,7 +33,8 @@ MEASURES = {
     "psnr": "dB, RGB, from the clip's mean square error",
     "ssim": "mean over at most 16 frames, RGB, torchmetrics (11x11 Gaussian, sigma 1.5)",
     "psnr_y": "dB, luma plane as coded",
-    "tc": "dB, luma against the frame before moved by this stream's own vectors, inter blocks only",
+    "tc": "dB, luma against the frame before moved by the compressed stream's own vectors, in its "
+    "inter blocks",
     "tc_known": "share of the samples that the vectors cover",
     "lpips": "mean over at most 16 frames, AlexNet",
 }
@@ -140,7 +141,7 @@ def luma_measures(source: Source, record: Record, chain: str) -> dict[str, float
     """psnr_y, and for H.264 tc by the stream's own vectors."""
     width, height = record["width"], record["height"]
     has_vectors = record["codec"] == "h264"
-    consistency = _Consistency(record["file"]) if has_vectors else None
+    consistency = _Consistency(record["stream"]) if has_vectors else None
     square = samples = 0
     reference = luma_frames(source.path, width, height, chain)
     distorted = luma_frames(record["file"], width, height)

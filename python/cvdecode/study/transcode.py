@@ -90,7 +90,7 @@ def transcode(
         raise StudyError("a grid needs at least one setting, and each of them once")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder):
+    with only_one(folder):
         for left in folder.rglob(".*.part*"):
             left.unlink(missing_ok=True)
         grid = {
@@ -340,7 +340,7 @@ def _size(count: float) -> str:
     return f"{count:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[unit]}"
 
 
-class _only_one:
+class only_one:
     """A lock on the folder, which the system lets go when the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
