@@ -371,6 +371,11 @@ Packet Demuxer::read_packet(int64_t number) {
 }
 
 void Demuxer::read_through_libav(int64_t number) {
+  Kept& kept = kept_[static_cast<size_t>(number) % kept_.size()];
+  if (kept.number == number) {
+    bytes_.assign(kept.bytes.begin(), kept.bytes.end());
+    return;
+  }
   if (number < next_number_ || format_ == nullptr) {
     open_format();
     ++counters_.restarts;
@@ -385,6 +390,8 @@ void Demuxer::read_through_libav(int64_t number) {
   }
   bytes_.assign(packet_->data, packet_->data + packet_->size);
   bytes_.resize(bytes_.size() + AV_INPUT_BUFFER_PADDING_SIZE, 0);
+  kept.number = number;
+  kept.bytes.assign(bytes_.begin(), bytes_.end());
 }
 
 void Demuxer::archive_scan(ArchiveWriter& out) {

@@ -2,6 +2,7 @@
 // again by number.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -122,6 +123,13 @@ class Demuxer final : public PacketSource {
   size_t ahead_size_ = 0;
   size_t ahead_next_ = 0;
   int64_t last_read_ = -2;
+  // Packets that libavformat gave last, number % size: to go back is to begin again, and a decoder
+  // that holds a frame back has its packet asked for after the next.
+  struct Kept {
+    int64_t number = -1;
+    std::vector<uint8_t> bytes;
+  };
+  std::array<Kept, 4> kept_;
   Counters counters_;
 };
 

@@ -14,7 +14,7 @@ import pytest
 
 import cvdecode
 from conftest import Serve
-from cvdecode import _core
+from cvdecode import _core, coviar
 from demux_reference import clips, md5, our_packets, presented, probed
 
 Encode = Callable[..., Path]
@@ -382,6 +382,37 @@ def test_matroska_compressed_frames(encode: Encode, tmp_path: Path) -> None:
             with cvdecode.VideoReader(data, planes=("mv", "qp"), index_file=index) as video:
                 reads.append((video.metadata, video.get_frames_at([20, 3]).mv.tolist()))
         assert reads[0] == reads[1], name
+
+
+def test_unpacked_frames_are_remembered(encode: Encode, tmp_path: Path) -> None:
+    """Going back means to open the file again: not for a frame that was there a moment ago."""
+    source = "mandelbrot=size=160x96:rate=25"
+    plain = scanned(encode("demux_four.avi", "-c:v", "mpeg4", "-g", "24", "-q:v", "2", "-flags",
+                           "+mv4", "-threads", "1", source=source))  # fmt: skip
+    frames = [plain.read_packet(i)["data"] for i in range(48)]
+    path = tmp_path / "packed.mkv"
+    path.write_bytes(
+        matroska(
+            [zlib.compress(f) for f in frames], plain.info["extradata"],
+            compression(element(0x4254, 0)),
+        )
+    )  # fmt: skip
+    demuxer = scanned(path)
+    for i in range(1, 48):
+        for j in (i, i - 1, i):
+            assert demuxer.read_packet(j)["data"] == frames[j]
+    assert demuxer.counters["restarts"] <= 1
+    assert demuxer.counters["forward_reads"] == 48
+
+    # Pixels and vectors of MPEG-4 at once: a vector that is 0 may be none, which its packet tells.
+    def bytes_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    assert coviar.get_num_gops(path) == 2
+    before = bytes_read()
+    assert coviar.load(path, 1, 23, coviar.RESIDUAL, True).any()
+    coviar.close()
+    assert bytes_read() - before < 3 * path.stat().st_size  # once for each such frame: 17 times
 
 
 def test_stream_index_chooses(encode: Encode) -> None:
