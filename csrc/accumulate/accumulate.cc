@@ -139,6 +139,41 @@ void finish_one_step(MotionProvider& provider, const AccumulateOptions& options,
   }
 }
 
+void check_box(const AccumulateOptions& options, const Geometry& g) {
+  const auto [x, y, width, height] = options.box;
+  if (width == 0 && height == 0) return;
+  if (x >= 0 && y >= 0 && width > 0 && height > 0 && x <= g.width() - width &&
+      y <= g.height() - height) {
+    return;
+  }
+  refuse("the box (" + std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(width) +
+         ", " + std::to_string(height) + ") does not lie inside the " + std::to_string(g.width()) +
+         "x" + std::to_string(g.height()) + " samples that are shown");
+}
+
+// Which frames are broken all over.
+void find_lost(AccumulateResult& result) {
+  const Geometry& g = result.geometry;
+  const int width = g.coded_width / result.grid;
+  const int height = g.coded_height / result.grid;
+  const int left = g.crop_left / result.grid;
+  const int top = g.crop_top / result.grid;
+  const int right = (g.crop_left + g.width() - 1) / result.grid + 1;
+  const int bottom = (g.crop_top + g.height() - 1) / result.grid + 1;
+  for (size_t t = 0; t < result.lost.size(); ++t) {
+    if (result.lost[t] != kAskMask) continue;
+    const auto* mask = static_cast<const uint8_t*>(result.mask->data()) +
+                       t * static_cast<size_t>(width) * static_cast<size_t>(height);
+    bool lost = true;
+    for (int y = top; lost && y < bottom; ++y) {
+      const uint8_t* row = mask + static_cast<ptrdiff_t>(y) * width;
+      lost = std::all_of(row + left, row + right,
+                         [](uint8_t cell) { return cell == kernels::kMaskBroken; });
+    }
+    result.lost[t] = lost ? 1 : 0;
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> trace_builds() {
@@ -169,6 +204,9 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
   if (g.coded_width > 32767 || g.coded_height > 32767) {
     throw Error(ErrorKind::kUnsupported, "pictures larger than 32767 samples cannot be traced");
   }
+  check_box(options, g);
+  result.ends = options.ends;
+  if (!options.ends) result.lost.assign(options.frames.size(), kAskMask);
   if (options.grid == 4) {
     // References lie at most 32767 frames away.
     int64_t most = provider.picture_count() + int64_t{16};
@@ -233,8 +271,16 @@ AccumulateResult accumulate(MotionProvider& provider, const AccumulateOptions& o
                     options.kernels != nullptr ? *options.kernels : kernels::trace_best(),
                     options.residual_budget);
   }
-  for (const auto& [from, to] : repeats) rows.copy(result, from, to);
+  for (const auto& [from, to] : repeats) {
+    rows.copy(result, from, to);
+    if (!options.ends)
+      result.lost[static_cast<size_t>(to)] = result.lost[static_cast<size_t>(from)];
+  }
 
+  if (!options.ends) {
+    find_lost(result);
+    return result;
+  }
   if (!result.hidden_ends) return result;
   // Pictures that are not presented have no index to tell.
   auto* end = static_cast<int32_t*>(result.anchor->data());

@@ -2,6 +2,7 @@
 // to an anchor. docs/accumulation.md explains it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -34,7 +35,11 @@ struct AccumulateOptions {
   bool one_step = false;    // hops=1
   bool per_frame = false;   // only with one_step: divide by the reference distance
   bool count_hops = false;  // fill `hops`
-  bool coviar = false;      // mode="coviar"
+  bool ends = true;         // false: `lost` instead of `anchor`, `mask`, `mask_uv`
+  // Only this part of the display is wanted (x, y, width, height); a width of 0: all of it. What
+  // lies outside is anything.
+  std::array<int, 4> box{};
+  bool coviar = false;                             // mode="coviar"
   int64_t motion_budget = int64_t{256} << 20;      // bytes of motion held at a time
   int64_t residual_budget = int64_t{256} << 20;    // bytes of coded residual held at a time
   const kernels::TraceKernels* kernels = nullptr;  // null = the fastest
@@ -50,6 +55,7 @@ struct AccumulateStats {
 };
 
 class Scratch;
+inline constexpr uint8_t kAskMask = 2;
 
 // Planes of T frames; rows are coded size (or the 4x4 grid of it), the caller crops. Null where not
 // asked for. Where `mask` is 2 or 3: displacement 0, residual 0, anchor -1.
@@ -66,6 +72,9 @@ struct AccumulateResult {
   BufferPtr residual_uv;             // int16 (T, 2, h / 2, w / 2), coded
   BufferPtr mask_uv;                 // uint8 (T, h / 2, w / 2), coded
   BufferPtr residual;                // int16 (T, 3, H, W) at display size, recon_diff, RGB
+  bool ends = true;                  // AccumulateOptions::ends
+  // Without ends: of which frames every shown cell has mask 2 (0 or 1; kAskMask while it is made).
+  std::vector<uint8_t> lost;
   AccumulateStats stats;
   std::shared_ptr<Scratch> scratch;  // memory of the work, kept with a result that is used again
   std::shared_ptr<void> provider_memory;  // likewise; accumulate() leaves it to its caller

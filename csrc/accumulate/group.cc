@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -53,6 +54,22 @@ class Stopwatch {
                   "Use backend=\"native\" where it reads the stream, or ask for other frames");
 }
 
+uint64_t bits_of(const kernels::BlockMotion& block) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &block, sizeof bits);
+  return bits;
+}
+
+// Whether a square of blocks has one motion; `first` is its first block.
+template <size_t kSide>
+bool is_one_motion(const kernels::BlockMotion* first, size_t stride) {
+  uint64_t differ = 0;
+  for (size_t y = 0; y < kSide; ++y) {
+    for (size_t x = 0; x < kSide; ++x) differ |= bits_of(first[y * stride + x]) ^ bits_of(*first);
+  }
+  return differ == 0;
+}
+
 }  // namespace
 
 int32_t end_of(const MotionPicture& picture, int32_t number) {
@@ -72,7 +89,9 @@ TraceGroup::TraceGroup(MotionProvider& provider, const AccumulateOptions& option
       result_(result),
       rows_(rows),
       pool_(pool),
-      kernels_(options.kernels != nullptr ? *options.kernels : kernels::trace_best()) {}
+      kernels_(options.kernels != nullptr ? *options.kernels : kernels::trace_best()),
+      may_be_bare_(!options.ends && options.grid == 1 && options.plan == nullptr &&
+                   !rows.layout.positions && !rows.layout.hops && !options.per_frame) {}
 
 void TraceGroup::run(std::span<const WantedFrame> frames) {
   for (const WantedFrame& frame : frames) {
@@ -95,6 +114,8 @@ void TraceGroup::run(std::span<const WantedFrame> frames) {
     node.needed = true;
   }
   gather(frames);
+  bare_ = may_be_bare_ && is_bare();
+  if (bare_) want_box();
   for (auto it = nodes_.begin(); it != nodes_.end();) {
     Node& node = it->second;
     if (node.traced && node.uses == 0) pool_.give_back(std::move(node.loan));
@@ -247,9 +268,101 @@ void TraceGroup::ensure_residual(Nodes::iterator first) {
   read(pictures, {.motion = false, .residual = true, .must_hold = true});
 }
 
+bool TraceGroup::is_bare() const {
+  return std::none_of(nodes_.begin(), nodes_.end(), [](const auto& item) {
+    const SelectedMotion& motion = item.second.motion;
+    return motion.broken ||
+           std::any_of(
+               motion.sources.begin(), motion.sources.end(), [](const SelectedSource& source) {
+                 return source.verdict.fate == Fate::kEnd && kernels::is_void(source.verdict.mask);
+               });
+  });
+}
+
+// Of the frames asked for the box is wanted, of others what these lead to.
+void TraceGroup::want_box() {
+  const auto [x, y, width, height] = options_.box;
+  if (width == 0) return;
+  const Geometry& g = result_.geometry;
+  const int left = (x + g.crop_left) / 16;
+  const int right = (x + g.crop_left + width - 1) / 16;
+  const int top = (y + g.crop_top) / 16;
+  const int bottom = (y + g.crop_top + height - 1) / 16;
+  for (auto& [picture, node] : nodes_) {
+    node.wanted.assign(static_cast<size_t>(g.w16()) * static_cast<size_t>(g.h16()), 0);
+    if (node.row < 0) continue;
+    for (int mb_y = top; mb_y <= bottom; ++mb_y) {
+      std::fill_n(node.wanted.begin() + mb_y * g.w16() + left, right - left + 1, uint8_t{1});
+    }
+  }
+  for (auto it = nodes_.rbegin(); it != nodes_.rend(); ++it) want_sources(it->second);
+}
+
+// The macroblocks that the traces of a picture's wanted ones lead to are wanted too.
+void TraceGroup::want_sources(const Node& node) {
+  const Geometry& g = result_.geometry;
+  std::vector<Node*> sources;
+  for (const SelectedSource& source : node.motion.sources) {
+    const bool traced = source.verdict.fate == Fate::kTrace;
+    sources.push_back(traced ? &nodes_.at(source.picture) : nullptr);
+  }
+  if (node.motion.blocks.empty()) {  // they are read again later
+    for (Node* source : sources) {
+      if (source != nullptr) std::fill(source->wanted.begin(), source->wanted.end(), uint8_t{1});
+    }
+    return;
+  }
+  const auto w4 = static_cast<size_t>(g.w4());
+  // Chroma rounds in another place: its trace may lie two luma samples off.
+  const int margin = rows_.layout.residual_uv ? 2 : 0;
+  // Blocks [bx, bx + n) x [by, by + n), all of one motion.
+  const auto want = [&](const kernels::BlockMotion& block, int bx, int by, int n) {
+    if (block.source < 0) return;
+    Node* source = sources[static_cast<size_t>(block.source)];
+    if (source == nullptr) return;
+    const int x = 4 * bx + kernels::luma_shift(block.x);
+    const int y = 4 * by + kernels::luma_shift(block.y);
+    const int left = kernels::clamp_to(x - margin, g.coded_width) >> 4;
+    const int right = kernels::clamp_to(x + 4 * n - 1 + margin, g.coded_width) >> 4;
+    const int top = kernels::clamp_to(y - margin, g.coded_height) >> 4;
+    const int bottom = kernels::clamp_to(y + 4 * n - 1 + margin, g.coded_height) >> 4;
+    for (int mb_y = top; mb_y <= bottom; ++mb_y) {
+      uint8_t* row = source->wanted.data() + mb_y * g.w16();
+      for (int mb_x = left; mb_x <= right; ++mb_x) row[mb_x] = 1;
+    }
+  };
+  for (int mb_y = 0; mb_y < g.h16(); ++mb_y) {
+    for (int mb_x = 0; mb_x < g.w16(); ++mb_x) {
+      if (node.wanted[static_cast<size_t>(mb_y * g.w16() + mb_x)] == 0) continue;
+      const kernels::BlockMotion* first =
+          node.motion.blocks.data() + static_cast<size_t>(4 * mb_y) * w4 + 4 * mb_x;
+      if (is_one_motion<4>(first, w4)) {
+        want(*first, 4 * mb_x, 4 * mb_y, 4);
+        continue;
+      }
+      for (int y = 0; y < 4; y += 2) {
+        for (int x = 0; x < 4; x += 2) {
+          const kernels::BlockMotion* corner =
+              first + static_cast<size_t>(y) * w4 + static_cast<size_t>(x);
+          const int bx = 4 * mb_x + x;
+          const int by = 4 * mb_y + y;
+          if (is_one_motion<2>(corner, w4)) {
+            want(*corner, bx, by, 2);
+            continue;
+          }
+          want(corner[0], bx, by, 1);
+          want(corner[1], bx + 1, by, 1);
+          want(corner[w4], bx, by + 1, 1);
+          want(corner[w4 + 1], bx + 1, by + 1, 1);
+        }
+      }
+    }
+  }
+}
+
 // A frame asked for, from the planes as they come: true if all its references are traced already.
 bool TraceGroup::trace_now(int32_t picture, Node& node, const MotionView& view) {
-  if (options_.plan != nullptr) return false;
+  if (options_.plan != nullptr || may_be_bare_) return false;
   if (view.residual_y == nullptr && rows_.layout.residual_y) return false;
   const Geometry& g = result_.geometry;
   const auto w4 = static_cast<size_t>(g.w4());
@@ -315,16 +428,23 @@ void TraceGroup::trace_later(int32_t picture, Node& node) {
     node.loan = pool_.take();
     node.map.packed = node.loan.map.packed;
   }
+  if (bare_) {
+    node.map.end = nullptr;
+    node.map.mask = nullptr;
+    node.map.mask_uv = nullptr;
+    if (node.row >= 0) result_.lost[static_cast<size_t>(node.row)] = 0;
+  }
   sources_.clear();
   node.may_void = false;
   node.reach = 0;
   for (const SelectedSource& source : node.motion.sources) add_source(source, node);
-  share(node);
+  if (!bare_) share(node);
   kernels::TraceJob job = make_job(picture, node, node.residual_y.data(), node.residual_uv.data());
   job.sources = sources_.data();
   job.source_count = static_cast<int>(sources_.size());
   job.blocks = node.motion.blocks.data();
   job.longest = node.motion.longest;
+  if (!node.wanted.empty()) job.wanted = node.wanted.data();
   if (options_.plan != nullptr) record(job, node);
   finish(node, node.motion, options_.plan != nullptr ? 0 : trace_rows(job));
 }

@@ -49,6 +49,7 @@ class TraceGroup {
     MapPool::Loan loan;
     kernels::Map map;
     std::unique_ptr<uint64_t[]> shared;  // Map::shared
+    std::vector<uint8_t> wanted;         // kernels::TraceJob::wanted, empty = all of it
     bool may_void = false;               // some cell of the map may be broken or cut
     int32_t reach = 0;                   // no displacement of the map is larger
   };
@@ -77,6 +78,10 @@ class TraceGroup {
                              const int16_t* residual_uv);
   // Adds a source to those of the picture being traced, and to what is known of its map.
   void add_source(const SelectedSource& selected, Node& node);
+  // Whether maps need not say where their traces ended.
+  bool is_bare() const;
+  void want_box();
+  void want_sources(const Node& node);
   void finish(Node& node, const SelectedMotion& motion, int64_t clipped);
   void share(Node& node) const;
   void repack(Node& node);
@@ -101,6 +106,8 @@ class TraceGroup {
   const kernels::TraceKernels& kernels_;
   Nodes nodes_;
   std::vector<kernels::Source> sources_;  // of the picture being traced
+  bool may_be_bare_ = false;              // if nothing turns out to be void
+  bool bare_ = false;                     // maps carry sums alone
   int some_ = 0;                          // block rows selected at a time
   BlockArray some_rows_;                  // of its blocks
   std::vector<uint8_t> shapes_;           // kernels::MotionShape of its macroblocks

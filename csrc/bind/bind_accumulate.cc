@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -356,6 +357,8 @@ AccumulateOptions accumulate_options(const py::dict& options) {
   o.one_step = value_of<bool>(options, "one_step", false);
   o.per_frame = value_of<bool>(options, "per_frame", false);
   o.count_hops = value_of<bool>(options, "count_hops", false);
+  o.ends = value_of<bool>(options, "ends", true);
+  o.box = value_of<std::array<int, 4>>(options, "box", {});
   o.coviar = value_of<bool>(options, "coviar", false);
   o.motion_budget = value_of<int64_t>(options, "motion_budget", o.motion_budget);
   o.residual_budget = value_of<int64_t>(options, "residual_budget", o.residual_budget);
@@ -373,12 +376,16 @@ py::dict accumulate_result(std::shared_ptr<AccumulateResult> result) {
   out["displacement"] = r.displacement_per_frame != nullptr
                             ? wrap<float>(r.displacement_per_frame, {t, 2, h, w})
                             : wrap<int16_t>(r.displacement, {t, 2, h, w});
-  out["anchor"] = wrap<int32_t>(r.anchor, {t, h, w});
-  out["mask"] = wrap<uint8_t>(r.mask, {t, h, w});
+  if (r.ends) {
+    out["anchor"] = wrap<int32_t>(r.anchor, {t, h, w});
+    out["mask"] = wrap<uint8_t>(r.mask, {t, h, w});
+    out["mask_uv"] = wrap<uint8_t>(r.mask_uv, {t, h / 2, w / 2});
+  } else {
+    out["lost"] = py::array_t<uint8_t>(t, r.lost.data()).attr("astype")("bool");
+  }
   out["hops"] = wrap<uint16_t>(r.hops, {t, h, w});
   out["residual_y"] = wrap<int16_t>(r.residual_y, {t, h, w});
   out["residual_uv"] = wrap<int16_t>(r.residual_uv, {t, 2, h / 2, w / 2});
-  out["mask_uv"] = wrap<uint8_t>(r.mask_uv, {t, h / 2, w / 2});
   out["residual"] = wrap<int16_t>(r.residual, {t, 3, r.geometry.height(), r.geometry.width()});
   out["size"] = py::make_tuple(r.geometry.coded_width, r.geometry.coded_height,
                                r.geometry.crop_left, r.geometry.crop_top, r.geometry.crop_right,

@@ -87,6 +87,7 @@ int64_t trace_kernel(const std::string& build, const std::string& kind, int widt
   const auto rows = static_cast<size_t>(trace.end_row() - trace.top);
   get(job, "blocks", rows * static_cast<size_t>(width / 4), trace.blocks);
   get(job, "shapes", rows / 4 * static_cast<size_t>(width / 16), trace.shapes);
+  get(job, "wanted", luma / 256, trace.wanted);
   if (job.contains("longest")) trace.longest = py::cast<int32_t>(job["longest"]);
   trace.sources = list.data();
   trace.source_count = static_cast<int>(list.size());

@@ -47,8 +47,10 @@ enum MotionShape : uint8_t {
 // The planes of one map, each width x height of its grid without padding; null = not carried.
 // Chroma planes are (width / 2) x (height / 2).
 struct Map {
-  int16_t* x = nullptr;      // displacement, here minus source, quarter luma samples
-  int16_t* y = nullptr;      //
+  int16_t* x = nullptr;  // displacement, here minus source, quarter luma samples
+  int16_t* y = nullptr;  //
+  // Without `end` there is no mask, at_x, at_y, hops, mask_uv and shared either, and nothing is
+  // void: neither in the map nor in those that it is made of.
   int32_t* end = nullptr;    // the picture in which the trace ended
   uint8_t* mask = nullptr;   // Mask
   int16_t* at_x = nullptr;   // the sample of that picture: pi applied hop by hop
@@ -99,6 +101,9 @@ struct TraceJob {
   const BlockMotion* blocks = nullptr;  // (bottom - top) x (width / 4)
   const uint8_t* shapes = nullptr;      // MotionShape of each macroblock of these rows, or null
   int32_t longest = 1 << 16;            // no component of a vector is larger
+  // Not 0: the macroblock is wanted; of others anything may be written. Of the whole picture; null:
+  // all are. Only maps without `end` look at it.
+  const uint8_t* wanted = nullptr;
   const Source* sources = nullptr;
   int source_count = 0;
   int32_t here = 0;  // what `end` says of traces that end in this picture

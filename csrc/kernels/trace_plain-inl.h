@@ -59,7 +59,7 @@ class PlainTracer {
       std::fill_n(shared_, width_ / 16, kUnset);
       mixed_.clear();
       walk_macroblocks(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * (width_ / 4),
-                       width_ / 4, shapes, *this);
+                       width_ / 4, shapes, *this, 0, width_ / 4);
       if (shapes != nullptr) shapes += width_ / 16;
       finish_row();
     }

@@ -13,6 +13,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/trace_bare-inl.h"
 #include "kernels/trace_lanes-inl.h"
 #include "kernels/trace_plain-inl.h"
 #include "kernels/trace_planes-inl.h"
@@ -154,6 +155,7 @@ HWY_INLINE int64_t trace_by_rows(Tracer<Planes> tracer) {
 
 int64_t Pixels(const TraceJob& job) {
   const Map& out = job.out;
+  if (out.end == nullptr) return BareTracer<false>(job).run();
   if (out.at_x == nullptr && out.hops == nullptr && out.residual_y == nullptr) {
     return PlainTracer(job).run();
   }
@@ -165,6 +167,7 @@ int64_t Pixels(const TraceJob& job) {
   return trace_by_rows(Tracer<LumaPlanes>(job, 4, luma_shift));
 }
 int64_t Chroma(const TraceJob& job) {
+  if (job.out.mask_uv == nullptr) return BareTracer<true>(job).run();
   return trace_by_rows(Tracer<ChromaPlanes>(job, 2, chroma_shift));
 }
 

@@ -44,8 +44,8 @@ CVDECODE_HD inline Cell source_cell(const Source& source, int x, int y, int stri
   Cell cell;
   cell.x = map.x[at];
   cell.y = map.y[at];
-  cell.end = map.end[at];
-  cell.mask = map.mask[at];
+  cell.end = map.end == nullptr ? -1 : map.end[at];
+  cell.mask = map.mask == nullptr ? uint8_t{kMaskAnchor} : map.mask[at];
   if (map.at_x != nullptr) {
     cell.at_x = map.at_x[at];
     cell.at_y = map.at_y[at];
@@ -81,8 +81,8 @@ CVDECODE_HD inline Cell next_cell(const Cell& from, const BlockMotion& block, in
 CVDECODE_HD inline void store_cell(const Map& out, size_t at, const Cell& cell) {
   out.x[at] = static_cast<int16_t>(cell.x);
   out.y[at] = static_cast<int16_t>(cell.y);
-  out.end[at] = cell.end;
-  out.mask[at] = cell.mask;
+  if (out.end != nullptr) out.end[at] = cell.end;
+  if (out.mask != nullptr) out.mask[at] = cell.mask;
   if (out.at_x != nullptr) {
     out.at_x[at] = cell.at_x;
     out.at_y[at] = cell.at_y;
@@ -107,7 +107,7 @@ struct ChromaCell {
 };
 
 CVDECODE_HD inline void store_cell(const Map& out, size_t at, const ChromaCell& cell) {
-  out.mask_uv[at] = cell.mask;
+  if (out.mask_uv != nullptr) out.mask_uv[at] = cell.mask;
   out.residual_u[at] = static_cast<int16_t>(cell.u);
   out.residual_v[at] = static_cast<int16_t>(cell.v);
 }
@@ -127,7 +127,7 @@ CVDECODE_HD inline ChromaCell chroma_cell(const TraceJob& job, const BlockMotion
   } else {
     const size_t from = cell_index(source_chroma(x, block.x, width),
                                    source_chroma(y, block.y, job.height / 2), width);
-    cell.mask = source.map.mask_uv[from];
+    cell.mask = source.map.mask_uv == nullptr ? uint8_t{kMaskAnchor} : source.map.mask_uv[from];
     cell.u = source.map.residual_u[from];
     cell.v = source.map.residual_v[from];
   }

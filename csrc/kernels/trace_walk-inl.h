@@ -30,14 +30,14 @@ HWY_INLINE bool is_uniform(const BlockMotion* corner, ptrdiff_t blocks) {
   return differ == 0;
 }
 
-// Calls visit(motion, left, right, top, bottom) for four rows of `width` blocks: macroblocks of one
-// motion are joined to the right, others go by block rows that are alike. In every row from left to
-// right: a visit may write beyond its right edge.
+// Calls visit(motion, left, right, top, bottom) for columns [first, last) of four rows of `width`
+// blocks: macroblocks of one motion are joined to the right, others go by block rows that are
+// alike. In every row from left to right: a visit may write beyond its right edge.
 template <class Visit>
 HWY_INLINE void walk_macroblocks(const BlockMotion* rows, int width, const uint8_t* shapes,
-                                 Visit& visit) {
+                                 Visit& visit, int first, int last) {
   int begin = -1;  // of the macroblocks of one motion that wait, -1 = none do
-  for (int bx = 0; bx < width; bx += 4) {
+  for (int bx = first; bx < last; bx += 4) {
     const bool uniform =
         shapes != nullptr ? shapes[bx / 4] == kOneMotion : is_uniform(rows + bx, ptrdiff_t{width});
     if (begin >= 0 && (!uniform || bits_of(rows + bx) != bits_of(rows + begin))) {
@@ -63,7 +63,7 @@ HWY_INLINE void walk_macroblocks(const BlockMotion* rows, int width, const uint8
       y = end;
     }
   }
-  if (begin >= 0) visit(rows[begin], begin, width, 0, 4);
+  if (begin >= 0) visit(rows[begin], begin, last, 0, 4);
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ class Accumulation:
 
         -1 where mask is 2 or 3; -2 a picture that is not presented.
         """
-        return self._arrays["anchor"]
+        return self._get("anchor", "ends=True")
 
     @property
     def mask(self) -> Array:
@@ -119,7 +119,12 @@ class Accumulation:
         0 at an anchor, 1 in an intra block, 2 broken, 3 cut by cross="mask", 4 it passed the
         wanted anchor's time.
         """
-        return self._arrays["mask"]
+        return self._get("mask", "ends=True")
+
+    @property
+    def lost(self) -> Array:
+        """With ends=False: frames whose traces are all broken (mask 2), bool (T,)."""
+        return self._get("lost", "ends=False")
 
     @property
     def hops(self) -> Array:
@@ -202,6 +207,8 @@ def accumulate(
     per_frame: bool = False,
     return_hops: bool = False,
     mode: Mode = "exact",
+    box: tuple[int, int, int, int] | None = None,
+    ends: bool = True,
     out: Accumulation | None = None,
     device: Any = "cpu",
 ) -> Accumulation:
@@ -239,6 +246,10 @@ def accumulate(
         return_hops: also give the number of steps of each trace.
         mode: "exact", or "coviar" for the map of pytorch-coviar's loader, integer for integer:
             whole samples, I and P pictures only, with hops=1 its map of a single frame.
+        box: (x, y, width, height) of the shown picture, all that is wanted of it: arrays keep
+            their shapes, and outside hold anything.
+        ends: False leaves out ``anchor``, ``mask`` and ``mask_uv`` and gives ``lost`` instead. With
+            a box, only what its traces meet is traced then.
         out: an accumulation of an earlier call. Its memory is used again where it is large enough,
             so arrays taken from it change, and it must not be read afterwards: fresh memory costs
             more than the tracing.
@@ -275,6 +286,8 @@ def accumulate(
         per_frame=per_frame,
         return_hops=return_hops,
         mode=mode,
+        box=box,
+        ends=ends,
     )
     memory = None
     if out is not None:
@@ -283,6 +296,8 @@ def accumulate(
         if gpu is not None:
             raise ValueError("out is for the CPU: memory of a GPU comes from torch's own cache")
         memory, out._memory = out._memory, None
+    if gpu is not None and not (ends and box is None):
+        raise ValueError("box and ends=False are for the CPU: leave them out, or device")
     if gpu is None:
         result, where = _compute(source, options, memory)
     else:
@@ -311,6 +326,8 @@ def _request(
     per_frame: bool,
     return_hops: bool,
     mode: Mode,
+    box: tuple[int, int, int, int] | None = None,
+    ends: bool = True,
 ) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
     """Arguments of accumulate() as options of the core, and its frames."""
     options: dict[str, Any] = {
@@ -321,7 +338,12 @@ def _request(
         "grid": _grid(grid),
         "per_frame": bool(per_frame),
         "count_hops": bool(return_hops),
+        "ends": bool(ends),
     }
+    if box is not None:
+        options["box"] = tuple(int(side) for side in box)
+        if min(options["box"][2:]) < 1:
+            raise ValueError(f"box is (x, y, width, height) of a part, not {box!r}")
     if hops not in (None, 1):
         raise ValueError(f"hops is None (to the anchor) or 1 (one step), not {hops!r}")
     options["one_step"] = hops == 1
@@ -525,7 +547,7 @@ def _crop(name: str, array: Any, grid: int, segment: Segment) -> Any:
     """What is shown of a plane of coded size."""
     left, top = segment.crop.left, segment.crop.top
     height, width = segment.height, segment.width
-    if name == "residual":
+    if name in ("residual", "lost"):
         return array
     if name in ("residual_uv", "mask_uv"):
         y, x = top // 2, left // 2
@@ -546,7 +568,7 @@ def _result(
     arrays = {
         name: _crop(name, out[name], grid, segment)
         for name in (
-            *("displacement", "anchor", "mask", "hops"),
+            *("displacement", "anchor", "mask", "hops", "lost"),
             *("residual", "residual_y", "residual_uv", "mask_uv"),
         )
         if out.get(name) is not None

@@ -220,6 +220,39 @@ def test_same_bytes_and_none_beside_them(build: str, kind: str) -> None:
     assert clipped > 10
 
 
+@pytest.mark.parametrize("kind", ["pixels", "chroma"])
+@pytest.mark.parametrize("build", BUILDS[1:])
+def test_sums_alone(build: str, kind: str) -> None:
+    """Maps that do not say where their traces ended, of all macroblocks or of some."""
+    clipped = 0
+    for seed in range(6):
+        for size in SIZES:
+            case = Case(kind, size, seed)
+            case.out = {k: v for k, v in case.out.items() if k in ("x", "y") or k[:4] == "resi"}
+            case.job["blocks"]["source"] = case.job["blocks"]["source"].clip(-1)
+            for source in case.sources:
+                source["may_void"] = False
+                for name in list(source):
+                    if isinstance(source[name], np.ndarray) and name not in case.out:
+                        del source[name]
+            want, total = case.run("scalar", Guarded())
+            got, count = case.run(build, Guarded(), 1 + seed % 3)
+            assert count == total
+            clipped += total
+            for name, plane in want.items():
+                np.testing.assert_array_equal(got[name], plane, f"{name} {size} seed {seed}")
+            side = 16 if kind == "pixels" else 8
+            rows = case.job.get("top", 0) // 4, case.job.get("bottom", size[1] // 4) // 4
+            wanted = np.random.default_rng(seed).random((size[1] // 16, size[0] // 16)) < 0.6
+            case.job["wanted"] = wanted.astype("u1").reshape(-1)
+            got, _ = case.run(build, Walled())
+            wanted[: rows[0]] = wanted[rows[1] :] = False
+            cells = wanted.repeat(side, 0).repeat(side, 1).reshape(-1)
+            for name, plane in want.items():
+                np.testing.assert_array_equal(got[name][cells], plane[cells], f"{name} {size}")
+    assert clipped > 10
+
+
 @pytest.mark.parametrize("build", BUILDS[1:])
 def test_blocks_of_four_motions(build: str) -> None:
     """grid=4 where every 8x8 block has its own short vector, and nothing is void or saturates."""

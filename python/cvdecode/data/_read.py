@@ -174,10 +174,10 @@ def sample_of(
             put(name, tensors, present, shape)
     if what.accumulates:
         start = time.perf_counter()
-        acc = _accumulate(video, frames, what, gops, memory or Memory())
+        acc = _accumulate(video, frames, what, gops, window, memory or Memory())
         took("read", time.perf_counter() - start - acc.stats.cpu_seconds)
         took("accumulate", acc.stats.cpu_seconds)
-        lost[present] |= _broken(acc.mask)
+        lost[present] |= acc.lost if "lost" in acc.planes else _broken(acc.mask)
         for name, tensors in _of_accumulation(acc, what, window):
             put(name, tensors, present, shape)
     stats = video.stats
@@ -248,7 +248,12 @@ def _segment_of(video: cvdecode.VideoReader, draw: Draw, path: str) -> cvdecode.
 
 
 def _accumulate(
-    video: cvdecode.VideoReader, frames: Indices, what: What, gops: GopTable, memory: Memory
+    video: cvdecode.VideoReader,
+    frames: Indices,
+    what: What,
+    gops: GopTable,
+    window: Window,
+    memory: Memory,
 ) -> cvdecode.Accumulation:
     """All that is taken from the result is copied before the next call."""
     last, memory.last = memory.last, None
@@ -262,6 +267,8 @@ def _accumulate(
         hops=1 if one_step else None,
         per_frame=what.per_frame,
         mode=what.mode,
+        box=window.box,
+        ends="mask" in what.modalities,
         out=last,
     )
     if sum(array.nbytes for array in acc.numpy().values()) <= MOST_KEPT:
