@@ -120,7 +120,7 @@ def test_page_shows_everything_and_is_self_contained(
         "Classes that lose most",
         "Classes that lose least",
         "Trained on one, tested on another",
-        "PSNR",
+        "PSNR against QP",
         "Filters",
         "synthetic data",
         "cvdecode 1.2.3; seed 3",
@@ -191,6 +191,21 @@ def test_two_models_on_one_page(records: list[dict[str, Any]], tmp_path: Path) -
     same = write_study_page([files[0], write(tmp_path / "c.jsonl", records)], tmp_path / "s.html")
     name = f"net ({tmp_path.name}/c)"
     assert f">{name}, GOP 1<" in same.read_text(), "two runs of one model"
+
+
+def test_matrix_without_a_model_beside_one_with(
+    records: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    grid = [r for r in records if r["kind"] in ("study", "cross")]
+    stills = [r for r in records if r["kind"] in ("cross", "still")]
+    stills += [{"kind": "still", "variant": "b90_f0", "kbps": 90, "frame": 0, "psnr": 31.0}]
+    files = [write(tmp_path / "g.jsonl", grid), write(tmp_path / "s.jsonl", stills)]
+    page = write_study_page(files, tmp_path / "p.html").read_text()
+    assert "<small>net: top-1, %, mean over seeds 0, 1<" in page
+    assert "<small>top-1, %, mean over seeds 0, 1<" in page
+    assert page.count("Trained on one, tested on another") == 2
+    assert "PSNR against bitrate" in page
+    assert "SSIM against bitrate" not in page, "it was not measured"
 
 
 def test_settings_of_other_kinds_have_figures_of_their_own(

@@ -97,12 +97,14 @@ def train(arguments: argparse.Namespace) -> int:
     except ImportError:
         raise SystemExit("networks need torch: pip install 'cvdecode[study]'") from None
     from cvdecode.study.evaluate import ORIGINAL, read_labels
+    from cvdecode.study.grid import natural
     from cvdecode.study.manifest import load_manifest
     from cvdecode.study.splits import read_split
 
     a = arguments
     manifest = load_manifest(a.grid)
-    cells = [*([ORIGINAL] if a.originals else []), *dict.fromkeys(r["setting"] for r in manifest)]
+    cells = sorted({r["setting"] for r in manifest}, key=natural)
+    cells = [*([ORIGINAL] if a.originals else []), *cells]
     labels, classes = read_labels(a.labels, sorted({r["source"] for r in manifest}))
     learn, held = read_split(a.labels, labels)
     schedule = clip_training.Schedule(a.epochs, a.batch, a.lr, a.optimiser, not a.no_flip, a.device)

@@ -336,15 +336,15 @@ def heat_map(records: Records, kind: str = "cross", metric: str = "top1") -> str
     return svg(draw, (wide, (2.4 if long else 1.4) + 0.4 * len(rows)))
 
 
-def stills_curves(records: Records, metric: str, label: str) -> str | None:
-    """PSNR or SSIM of coded still images over QP, one line a frame of the clip."""
-    coded = [r for r in records if r["kind"] == "still" and "qp" in r and r.get(metric) is not None]
+def stills_curves(records: Records, metric: str, label: str, rate: str, name: str) -> str | None:
+    """PSNR or SSIM of coded still images over "qp" or "kbps", one line a frame of the clip."""
+    coded = [r for r in records if r["kind"] == "still" and rate in r and r.get(metric) is not None]
     if not coded:
         return None
 
     def draw(axes: Axes) -> None:
         for n, frame in enumerate(sorted({r["frame"] for r in coded})):
-            mine = sorted((r["qp"], r[metric]) for r in coded if r["frame"] == frame)
+            mine = sorted((r[rate], r[metric]) for r in coded if r["frame"] == frame)
             axes.plot(
                 [p[0] for p in mine],
                 [p[1] for p in mine],
@@ -353,7 +353,7 @@ def stills_curves(records: Records, metric: str, label: str) -> str | None:
                 color=COLOURS[n % len(COLOURS)],
                 label=f"frame {frame} ({'IBBPBBP'[frame]})",
             )
-        axes.set_xlabel("QP")
+        axes.set_xlabel("kbit/s asked for" if rate == "kbps" else name)
         axes.set_ylabel(label)
         axes.legend()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cvdecode.report import study_figures as figures
-from cvdecode.study.grid import short_names
+from cvdecode.study.grid import natural, short_names
 from cvdecode.study.scores import most_and_least_lost
 
 Records = list[dict[str, Any]]
@@ -21,11 +20,13 @@ WIDE = 640
 """Samples: a picture that is wider gets the width of the page."""
 
 
-def _figure(title: str, picture: str | None, note: str = "", *, wide: bool = False) -> str:
+def _figure(
+    title: str, picture: str | None, note: str = "", *, wide: bool = False, tall: bool = False
+) -> str:
     if picture is None:
         return ""
     small = f"<small>{html.escape(note)}</small>" if note else ""
-    across = ' class="wide"' if wide else ""
+    across = ' class="wide"' if wide else ' class="tall"' if tall else ""
     return f"<figure{across}><figcaption>{html.escape(title)}{small}</figcaption>{picture}</figure>"
 
 
@@ -197,7 +198,7 @@ def cross(records: Records) -> str:
         mine = [r for r in crossed if figures.model_of(r) == model]
         _, of = short_names(figures.tested_names(mine))
         seeds = ", ".join(map(str, sorted({r["seed"] for r in mine})))
-        note = f"{model}: " if len(models) > 1 else ""
+        note = f"{model}: " if model and len(models) > 1 else ""
         note += f"top-1, %, mean over seeds {seeds}{'; cells ' + of if of else ''}"
         parts += [
             _figure(
@@ -205,6 +206,7 @@ def cross(records: Records) -> str:
                 figures.heat_map(mine),
                 note,
                 wide=len({r["trained_on"] for r in mine if r["kind"] == "cross"}) > COLUMNS,
+                tall=len({r["tested_on"] for r in mine if r["kind"] == "cross"}) > COLUMNS,
             ),
             _figure(
                 "Fine-tuned",
@@ -220,8 +222,14 @@ def stills(records: Records) -> str:
     return _section(
         "Still images as clips",
         [
-            _figure("PSNR", figures.stills_curves(records, "psnr", "PSNR of luma, dB")),
-            _figure("SSIM", figures.stills_curves(records, "ssim", "SSIM of luma")),
+            *(
+                _figure(
+                    f"{metric.upper()} against {name}",
+                    figures.stills_curves(records, metric, label, rate, name),
+                )
+                for rate, name in (("qp", "QP"), ("kbps", "bitrate"))
+                for metric, label in (("psnr", "PSNR of luma, dB"), ("ssim", "SSIM of luma"))
+            ),
             _figure(
                 "Coded QP",
                 figures.coded_qps(records),
@@ -258,7 +266,7 @@ def table(records: Records) -> str:
     several = len(figures.models_of(cells, "cell")) > 1
     head = ["model", *head] if several else head
     rows = []
-    for c in sorted(cells, key=lambda c: (figures.model_of(c), _natural(c["setting"]))):
+    for c in sorted(cells, key=lambda c: (figures.model_of(c), natural(c["setting"]))):
         done = "top1" in c
         low, high = c["top1_interval"] if done else (0, 0)
         cols = [
@@ -288,7 +296,7 @@ def damage(records: Records) -> str:
             cells.setdefault(r["setting"], []).append(r)
     columns = [c for c in MEASURED if any(c[0] in r for those in cells.values() for r in those)]
     rows = []
-    for setting in sorted(cells, key=_natural):
+    for setting in sorted(cells, key=natural):
         cols = [html.escape(setting), str(len(cells[setting]))]
         for name, _, form in columns:
             values = [r[name] for r in cells[setting] if r.get(name) is not None]
@@ -310,11 +318,6 @@ MEASURED = (
     ("lpips", "LPIPS", ".4f"),
 )
 """Measures: their column and how they are written. TC: temporal consistency."""
-
-
-def _natural(name: str) -> list[Any]:
-    """A key that sorts numbers in names as numbers."""
-    return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
 
 
 def _wide_table(title: str, head: Sequence[str], rows: Sequence[str]) -> str:

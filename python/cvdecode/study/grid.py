@@ -9,8 +9,9 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 Codec = Literal["h264", "hevc", "jpeg"]
 Rate = Literal["crf", "qp", "bitrate", "strength", "quality"]
@@ -172,6 +173,11 @@ def input_filters(width: int, height: int, short_side: int | None) -> str:
     if short_side is not None and min(width, height) > short_side:
         return f"scale={to[0]}:{to[1]}:flags=bicubic,format=yuv420p"
     return f"crop={to[0]}:{to[1]}:0:0,format=yuv420p"
+
+
+def natural(name: str) -> list[Any]:
+    """A key that sorts names of cells with their numbers as numbers."""
+    return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
 
 
 def short_names(names: Iterable[str]) -> tuple[dict[str, str], str]:
