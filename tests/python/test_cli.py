@@ -228,3 +228,22 @@ def test_module_and_script_agree() -> None:
     )  # fmt: skip
     for command in ("probe", "extract", "accumulate", "view", "bench"):
         assert command in module.stdout
+
+
+@pytest.mark.parametrize(("typed", "library", "extra"), [
+    (["enhance", "a.mp4", "b.mp4", "--checkpoint", "c.pt"], "torch", "study"),
+    (["grad-cam", "net", "a.mp4", "-o", "a.png"], "torch", "study"),
+    (["predict", "a.mp4", "--checkpoint", "c.pt"], "torch", "train"),
+])  # fmt: skip
+def test_a_missing_library_is_named(typed: list[str], library: str, extra: str) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; from cvdecode.cli import main"
+    code += f"; sys.exit(main({typed!r}))"
+    root = str(Path(cvdecode.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"cvdecode {typed[0]}: it needs {library}: pip install 'cvdecode[{extra}]'\n"
+    )

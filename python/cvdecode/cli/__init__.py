@@ -30,6 +30,12 @@ COMMANDS = (
     enhance, enhance_train, grad_cam,
 )  # fmt: skip
 
+EXTRAS = {
+    **dict.fromkeys(("train", "evaluate", "predict"), "train"),
+    **dict.fromkeys(("study", "enhance", "enhance-train", "grad-cam"), "study"),
+}
+"""What to install for a command that lacks a library."""
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -55,6 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except (cvdecode.Error, OSError, ValueError, IndexError, MemoryError) as error:
         print(f"cvdecode {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(arguments.command)
+        if extra is None:
+            raise
+        needs = f"it needs {error.name}: pip install 'cvdecode[{extra}]'"
+        print(f"cvdecode {arguments.command}: {needs}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

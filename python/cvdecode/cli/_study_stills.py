@@ -98,10 +98,8 @@ def matrix_arguments(parser: argparse.ArgumentParser) -> None:
 
 def matrix(arguments: argparse.Namespace) -> int:
     """Train a network on each quality of still images and test it on each (Johnston et al.)."""
-    try:
-        from cvdecode.recipes import stills as module
-    except ImportError:
-        raise SystemExit("networks need torch: pip install 'cvdecode[study]'") from None
+    from cvdecode.recipes import stills as module
+
     pair = pair_of(arguments.pretrain)
     schedule = module.Schedule(
         arguments.steps,
@@ -186,10 +184,8 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def report(arguments: argparse.Namespace) -> int:
     """Draw the figures of a study on one self-contained HTML page, from its JSON lines."""
-    try:
-        from cvdecode.report.study import write_study_page
-    except ImportError:
-        raise SystemExit("pages need matplotlib: pip install 'cvdecode[study]'") from None
+    from cvdecode.report.study import write_study_page
+
     path = write_study_page(arguments.results, arguments.out, title=arguments.title)
     print(json.dumps({"page": str(path)}) if arguments.json else path)
     return 0

@@ -92,10 +92,7 @@ def train(arguments: argparse.Namespace) -> int:
     The matrix of trained-on by tested-on over the cells of `cvdecode study transcode`, in
     OUT/matrix.jsonl; each network stays in OUT/networks. The same command goes on where it stopped.
     """
-    try:
-        from cvdecode.recipes import clip_training, grids
-    except ImportError:
-        raise SystemExit("networks need torch: pip install 'cvdecode[study]'") from None
+    from cvdecode.recipes import clip_training, grids
     from cvdecode.study.evaluate import ORIGINAL, read_labels
     from cvdecode.study.grid import natural
     from cvdecode.study.manifest import load_manifest

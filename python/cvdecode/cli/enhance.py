@@ -38,12 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load(checkpoint: str, device: str) -> tuple[Enhancer, tuple[str, ...]]:
     """The network in a file, and the planes that it takes beside pictures."""
-    try:
-        import torch
+    import torch
 
-        from cvdecode.enhance import FrameRecurrent, from_checkpoint
-    except ImportError as error:
-        raise OSError(f"{error}: enhancement needs pip install 'cvdecode[torch]'") from None
+    from cvdecode.enhance import FrameRecurrent, from_checkpoint
+
     saved = torch.load(checkpoint, map_location=device, weights_only=True)
     model = from_checkpoint(saved).to(device)
     by_vectors = isinstance(model, FrameRecurrent) and model.fnet is None

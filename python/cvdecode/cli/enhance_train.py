@@ -42,10 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        from cvdecode.recipes import enhancement
-    except ImportError as error:
-        raise OSError(f"{error}: enhancement needs pip install 'cvdecode[torch]'") from None
+    from cvdecode.recipes import enhancement
+
     a = arguments
     plan = enhancement.Plan(
         a.architecture, a.small, a.codec, a.crf, a.loss, a.steps, a.batch, a.frames, a.patch,

@@ -42,11 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        from cvdecode.recipes import looks, saved
-        from cvdecode.recipes.checkpoint import Trained
-    except ImportError as error:
-        raise OSError(f"{error}: Grad-CAM needs pip install 'cvdecode[torch]'") from None
+    from cvdecode.recipes import looks, saved
+    from cvdecode.recipes.checkpoint import Trained
     from cvdecode.study.models import resolve
 
     a = arguments
