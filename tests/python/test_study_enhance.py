@@ -120,7 +120,9 @@ def test_goes_on_where_it_stopped(
     assert not list(grid.rglob("*.part*"))
     kept = (grid / f"{CELL}+lifted/c0.mp4").read_bytes()
     made.append("room for one more")
+    (grid / f"{CELL}+lifted/..c1.77.part.77.mp4").write_bytes(b"of a run that was killed")
     assert main(typed(grid, "lifted")) == 0
+    assert not list(grid.rglob("*.part*"))
     assert made == ["c0", "room for one more", "c1"]
     assert (grid / f"{CELL}+lifted/c0.mp4").read_bytes() == kept
     manifest = (grid / "manifest.jsonl").read_bytes()

@@ -65,7 +65,7 @@ def enhance_cell(
         if not wanted:
             there = ", ".join(dict.fromkeys(r["setting"] for r in journal.records.values()))
             raise StudyError(f"{folder} has no cell {cell}; it has {there}")
-        for left in folder.glob(f"{setting}/**/.*.part.mp4"):  # of a run that was killed
+        for left in folder.glob(f"{setting}/**/.*.part*"):  # of a run that was killed
             left.unlink(missing_ok=True)
         keys = []
         for done, record in enumerate(wanted):
