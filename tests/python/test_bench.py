@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -66,3 +67,25 @@ def test_every_candidate_has_a_time_or_a_reason(encode: Encode, tmp_path: Path) 
     baseline = "plain C decode" not in result["streaming"]["not_measured"]
     row = "cvdecode native mv+ref+qp+mb_type" if baseline else "Not measured: "
     assert row in done.stdout
+
+
+@pytest.mark.skipif(not RUN.exists(), reason="bench/ is not here")
+def test_the_index_of_10000_files_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    run = importlib.import_module("run")
+
+    class First:
+        def run(self, folder: Path) -> dict[str, float]:
+            folder.mkdir()
+            (folder / "index.json").write_text("large")
+            return {"seconds": 1.5}
+
+    monkeypatch.setattr(run, "make", lambda name: First())
+    monkeypatch.setattr(run, "finish", lambda candidates: {})
+    monkeypatch.setattr(run.sources, "CACHE", tmp_path)
+    saved: list[dict[str, object]] = []
+    run.data([], 1, saved.append)
+    assert saved[-1]["first_batch"] == {"seconds": 1.5}
+    assert not list(tmp_path.iterdir())
