@@ -294,6 +294,13 @@ def test_evaluation_goes_on_where_it_stopped(study: tuple[Any, Path, Path], tmp_
     assert part.read_bytes() == whole.read_bytes()
     with pytest.raises(StudyError, match="another file"):
         evaluate(make_brightness(None), study[1], {"c0": 0}, part, name="other")
+    # Results from before weights were noted are those of a model without any.
+    part.write_text(part.read_text().replace(', "weights": ""', ""))
+    run_evaluation(study, part)
+    with pytest.raises(StudyError, match="with weights"):
+        evaluate(
+            make_brightness(None), study[1], {"c0": 0}, part, name="brightness", weights="abc"
+        )  # fmt: skip
 
 
 class Patched(Model):

@@ -184,7 +184,7 @@ def _same_study(journal: Journal, head: Record, out: str | os.PathLike[str]) -> 
         journal.add(head)
         return
     for field in ("model", "weights", "spec", "seed", "versions", "classes"):
-        if before.get(field) != head[field]:
+        if (before.get(field) or None) != (head[field] or None):  # not said, as none
             raise StudyError(
                 f"{out} holds results with {field} {before.get(field)!r}, this run has "
                 f"{head[field]!r}: choose another file, or delete it"
