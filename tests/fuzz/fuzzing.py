@@ -1,8 +1,8 @@
 """Builds the libFuzzer targets, writes their corpus and runs them.
 
-    python tests/fuzz/fuzzing.py [--runs 1000000] [nal parser alloc pair]
+    python tests/fuzz/fuzzing.py [--runs 1000000] [nal parser alloc vop pair]
 
-Some 20 minutes of processor time a target, a minute for nal. The corpus that grows lies in
+Some 20 minutes of processor time a target, a minute for nal and vop. The corpus that grows lies in
 build/fuzz/grown, findings in build/fuzz/findings; a finding ends the program with an error.
 """
 
@@ -21,7 +21,7 @@ import make_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "fuzz"
-TARGETS = ("nal", "parser", "alloc", "pair")
+TARGETS = ("nal", "parser", "alloc", "vop", "pair")
 
 
 def compiler() -> str | None:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 import handmade  # noqa: E402
 import streams  # noqa: E402
 import syntax_writer  # noqa: E402
+import test_mpeg4_parser  # noqa: E402
 
 MAX_LEN = 4000  # of an input; time goes with length, and no branch needs a longer one
 # The first bytes of an input choose how it is read (memory_stream.h, fuzz_alloc.cc).
@@ -25,23 +26,14 @@ PREFIXES = {
     "nal": (b"",),
     "parser": (b"\x01", b"\x11"),  # once; once more one by one
     "pair": (b"",),
+    "vop": (b"",),
     "alloc": (b"\0\1\1", b"\x30\0\1"),  # the allocation that fails, then as for the parser
 }
 
 
 def _picture(width: int, idr_pic_id: int, pcm: int) -> bytes:
     """An IDR picture of width x 1 macroblocks with sets of its own; its slice ends after `pcm`."""
-    sps, pps, data = handmade.Bits(), handmade.Bits(), handmade.Bits()
-    for value in (66, 0, 40):  # Baseline
-        sps.u(8, value)
-    for value in (0, 0, 0, 0, 1):  # id, log2_max_frame_num, POC type 0, its lsb, one reference
-        sps.ue(value)
-    sps.u(1, 0)
-    sps.ue(width - 1)
-    sps.ue(0)
-    sps.u(4, 0b1100)  # frame_mbs_only_flag, direct_8x8_inference_flag, no cropping, no VUI
-    # ids 0, CAVLC, one slice group, one reference in each list, QP 26, no offsets, no flags
-    pps.u(16, 0b1100111000111000)
+    data = handmade.Bits()
     for value in (0, 7, 0):  # first_mb_in_slice, I, PPS 0
         data.ue(value)
     data.u(4, 0)  # frame_num
@@ -53,7 +45,7 @@ def _picture(width: int, idr_pic_id: int, pcm: int) -> bytes:
         data.ue(25)
         data.u(-len(data.bits) % 8, 0)
         data.u(8 * 384, int.from_bytes(bytes(range(1, 193)) * 2, "big"))
-    return sps.nal(3, 7) + pps.nal(3, 8) + data.nal(3, 5)
+    return handmade.baseline_sets(width, 1) + data.nal(3, 5)
 
 
 def handmade_damage() -> list[tuple[str, bytes]]:
@@ -99,15 +91,29 @@ def seeds() -> list[tuple[str, bytes]]:
     return short + joined + handmade_damage()
 
 
+def vop_seeds() -> list[tuple[str, bytes]]:
+    """(name, MPEG-4 part 2 elementary stream), each at most MAX_LEN bytes."""
+    made = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, (_, options) in test_mpeg4_parser.STREAMS.items():
+            path = Path(temporary) / f"{name}.m4v"
+            test_mpeg4_parser.make(path, "mandelbrot=size=48x32:rate=25", options, frames=6)
+            made.append((name, path.read_bytes()[:MAX_LEN]))
+        path = Path(temporary) / "b_vops.m4v"
+        test_mpeg4_parser.make(path, "testsrc2=size=32x32:rate=25", ["-bf", "2"], frames=6)
+        made.append((path.stem, path.read_bytes()[:MAX_LEN]))
+    return made
+
+
 def main(folder: Path) -> int:
     """One folder per target; returns the number of seeds."""
-    made = seeds()
+    made, vops = seeds(), vop_seeds()
     for target, prefixes in PREFIXES.items():
         (folder / target).mkdir(parents=True, exist_ok=True)
-        for number, (name, data) in enumerate(made):
+        for number, (name, data) in enumerate(vops if target == "vop" else made):
             prefix = prefixes[number % len(prefixes)]
             (folder / target / name).write_bytes(prefix + data)
-    return len(made)
+    return len(made) + len(vops)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,26 @@ class Bits:
         return b"\0\0\0\1" + bytes(out)
 
 
+def baseline_sets(width: int, height: int, level_idc: int = 40, poc_lsb_bits: int = 4) -> bytes:
+    """SPS and PPS 0 of Baseline pictures of width x height macroblocks with one reference: CAVLC,
+    frame_num of 4 bits, POC type 0, QP 26, nothing else in slice headers."""
+    sps, pps = Bits(), Bits()
+    for value in (66, 0, level_idc):
+        sps.u(8, value)
+    # id, log2_max_frame_num_minus4, pic_order_cnt_type, log2_max_pic_order_cnt_lsb_minus4,
+    # max_num_ref_frames
+    for value in (0, 0, 0, poc_lsb_bits - 4, 1):
+        sps.ue(value)
+    sps.u(1, 0)  # gaps_in_frame_num_value_allowed_flag
+    sps.ue(width - 1)
+    sps.ue(height - 1)
+    sps.u(4, 0b1100)  # frame_mbs_only_flag, direct_8x8_inference_flag, no cropping, no VUI
+    # ids 0, CAVLC, one slice group, one reference in each list, no weights, QP 26, no offsets, no
+    # flags
+    pps.u(16, 0b1100111000111000)
+    return sps.nal(3, 7) + pps.nal(3, 8)
+
+
 @dataclass
 class WrittenMb:
     """What was written of one macroblock; ref_idx per 8x8 and list, None = derived (direct)."""

@@ -14,7 +14,7 @@ import pytest
 
 import cvdecode
 from conftest import Encode
-from handmade import Bits
+from handmade import Bits, baseline_sets
 from oracles.reference import frames
 
 BLOCK_PLANES = ("mv", "ref", "mb_type", "qp")
@@ -137,25 +137,6 @@ def test_shared_damaged_files(data_dir: Path, group: str, backend: Any) -> None:
 
 def stream_that_claims(size: int) -> bytes:
     """SPS, PPS and the beginning of an IDR slice of a picture of size x size."""
-    sps = Bits()
-    for value in (66, 0, 62):  # Baseline, no constraints, level 6.2
-        sps.u(8, value)
-    for value in (0, 0, 0, 0, 1):  # id, log2_max_frame_num, POC type 0, its lsb, one reference
-        sps.ue(value)
-    sps.u(1, 0)
-    sps.ue(size // 16 - 1)
-    sps.ue(size // 16 - 1)
-    sps.u(4, 0b1100)  # frame_mbs_only_flag, direct_8x8_inference_flag, no cropping, no VUI
-    pps = Bits()
-    pps.ue(0)
-    pps.ue(0)
-    pps.u(2, 0)
-    for value in (0, 0, 0):
-        pps.ue(value)
-    pps.u(3, 0)
-    for value in (0, 0, 0):
-        pps.se(value)
-    pps.u(3, 0)
     header = Bits()
     for value in (0, 7, 0):  # first_mb_in_slice, I, PPS 0
         header.ue(value)
@@ -164,7 +145,7 @@ def stream_that_claims(size: int) -> bytes:
     header.u(4, 0)  # pic_order_cnt_lsb
     header.u(2, 0)
     header.se(0)
-    return sps.nal(3, 7) + pps.nal(3, 8) + header.nal(3, 5)
+    return baseline_sets(size // 16, size // 16, level_idc=62) + header.nal(3, 5)
 
 
 @pytest.mark.parametrize("size", [16384, 65520])

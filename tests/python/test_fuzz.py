@@ -17,7 +17,7 @@ import make_corpus  # noqa: E402
 
 LONG = os.environ.get("CVDECODE_LONG") == "1"
 # Inputs of each: the corpus once, then mutations.
-SHORT_RUNS = {"nal": 50_000, "parser": 12_000, "alloc": 8_000, "pair": 3_000}
+SHORT_RUNS = {"nal": 50_000, "parser": 12_000, "alloc": 8_000, "vop": 15_000, "pair": 3_000}
 LONG_RUNS = dict.fromkeys(fuzzing.TARGETS, 200_000)
 RUNS = LONG_RUNS if LONG else SHORT_RUNS
 pytestmark = pytest.mark.skipif(

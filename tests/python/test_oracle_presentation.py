@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import cvdecode
-from handmade import Bits
+from handmade import Bits, baseline_sets
 from oracles import reference
 
 TILE, TILES, BITS, CELL = 32, 5, 8, 16
@@ -153,17 +153,7 @@ def test_a_clip_cut_by_stream_copy_counts_its_presented_frames(tmp_path: Path) -
 def test_a_reference_too_far_back_is_not_named(tmp_path: Path) -> None:
     """One picture that 32766 others look at: the last distances would read as special values."""
     frames = 32767
-    sps, pps, idr = Bits(), Bits(), Bits()
-    for value in (66, 0, 40):  # Baseline
-        sps.u(8, value)
-    for value in (0, 0, 0, 12, 1):  # id, log2_max_frame_num, POC type 0 of 16 bits, one reference
-        sps.ue(value)
-    sps.u(1, 0)
-    sps.ue(0)  # one macroblock
-    sps.ue(0)
-    sps.u(4, 0b1100)  # frame_mbs_only_flag, direct_8x8_inference_flag, no cropping, no VUI
-    # ids 0, CAVLC, one slice group, one reference in each list, QP 26, no offsets, no flags
-    pps.u(16, 0b1100111000111000)
+    idr = Bits()
     for value in (0, 7, 0):  # first_mb_in_slice, I, PPS 0
         idr.ue(value)
     idr.u(4, 0)  # frame_num
@@ -173,7 +163,7 @@ def test_a_reference_too_far_back_is_not_named(tmp_path: Path) -> None:
     idr.ue(25)  # I_PCM
     idr.u(-len(idr.bits) % 8, 0)
     idr.u(8 * 384, int.from_bytes(bytes([90] * 384), "big"))
-    stream = bytearray(sps.nal(3, 7) + pps.nal(3, 8) + idr.nal(3, 5))
+    stream = bytearray(baseline_sets(1, 1, poc_lsb_bits=16) + idr.nal(3, 5))
     for order in range(1, frames):
         # P slice, frame_num 1, order, no override, no modification, QP, one macroblock skipped
         bits = f"10011010001{order:016b}001010" + "1"
