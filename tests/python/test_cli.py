@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 import cvdecode
 from cvdecode.cli import main
+from cvdecode.cli._terminal import print_table
 
 
 def encode(path: Path, *options: str, frames: int = 20, size: str = "160x96") -> Path:
@@ -247,3 +248,12 @@ def test_a_missing_library_is_named(typed: list[str], library: str, extra: str) 
     assert (
         done.stderr == f"cvdecode {typed[0]}: it needs {library}: pip install 'cvdecode[{extra}]'\n"
     )
+
+
+def test_tables_lose_nothing_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table("", ("name", "value"), [("x" * 60, "y"), ("z" * 60, "y")])
+    said = capsys.readouterr().out
+    assert (said.count("x"), said.count("z")) == (60, 60)
