@@ -125,9 +125,7 @@ def data(folders: list[tuple[str, Path]], runs: int, save: Save) -> None:
     rows = {}
     missing: dict[str, str] = {}
     for label, folder in folders:
-        # CoViAR's accumulation has no meaning in B-frames, so its peer reads the first alone.
-        wanted = [n for n in names if n != data_candidates.PYAV_PEER or label == folders[0][0]]
-        candidates = [make(name) for name in wanted]
+        candidates = [make(name) for name in names]
         figures = measure(candidates, folder, runs)
         for candidate in candidates:
             answer = candidate.run(folder)

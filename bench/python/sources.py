@@ -159,7 +159,7 @@ def sample_folders() -> list[tuple[str, Path]]:
     return [
         ("GOP 12, P", sample_folder("samples-gop12-p", *p_only)),
         ("GOP 12, B", sample_folder("samples-gop12-b", *p_only[:6], "-bf", "2")),
-        ("GOP 250", sample_folder("samples-gop250")),
+        ("GOP 250, as 12", sample_folder("samples-gop250")),
     ]
 
 

@@ -338,6 +338,8 @@ class VideoReader:
             else:
                 raise TypeError(f"indices are integers, not {array.dtype}")
         length = self._length
+        if array.dtype == np.int64 and array.min() >= 0 and array.max() < length:
+            return array.copy()  # as most are
         wrong = array >= length
         if array.dtype.kind == "i":
             wrong |= array < -length

@@ -227,7 +227,8 @@ def _check(draw: Draw, num_frames: int, path: str) -> None:
     for name, frames in zip(Draw._fields, draw, strict=True):
         if frames.dtype != np.int64:
             raise TypeError(f"a sampler draws {name} as int64, not {frames.dtype}")
-        if frames.size and not PADDING <= frames.min() <= frames.max() < num_frames:
+        drawn = frames.ravel().tolist()
+        if drawn and not PADDING <= min(drawn) <= max(drawn) < num_frames:
             raise IndexError(f"the sampler drew {name} outside the {num_frames} frames of {path}")
 
 
@@ -378,7 +379,9 @@ def _arranged(
             full = tensor.new_zeros((len(present), *tensor.shape[1:]))
             full[torch.from_numpy(present)] = tensor
             tensor = full
-        arranged.append(tensor.reshape(*shape, *tensor.shape[1:]))
+        if len(shape) != 1:  # else it has it already
+            tensor = tensor.reshape(*shape, *tensor.shape[1:])
+        arranged.append(tensor)
     return torch.stack(arranged) if crops else arranged[0]
 
 

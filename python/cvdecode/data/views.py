@@ -107,12 +107,13 @@ class MultiScaleCrop:
             return out if abs(side - out) < 3 and out <= most else side
 
         pairs = [
-            (near(w, out_w, width), near(h, out_h, height))
+            (w, h)
             for i, h in enumerate(sides)
             for j, w in enumerate(sides)
             if abs(i - j) <= self.max_distort
         ]
         w, h = pairs[int(rng.integers(len(pairs)))]
+        w, h = near(w, out_w, width), near(h, out_h, height)
         x = int(rng.integers(width - w + 1))
         y = int(rng.integers(height - h + 1))
         flipped = bool(rng.random() < self.flip)
