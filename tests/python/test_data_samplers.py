@@ -13,6 +13,7 @@ from cvdecode.data import (
     Draw,
     GOPIndex,
     GopTable,
+    SampleFrames,
     WithAdjacent,
 )
 
@@ -133,9 +134,10 @@ def test_mmaction2_uniform() -> None:
         size = float(n - 1) / 5
         return int(np.round(size * s)), int(np.round(size * (s + 1)))
 
-    for n in (6, 24, 101):
+    for n in (6, 24, 29, 101):
         draw = TSN(5, "test", "mmaction2")(twelve(n), rng())
-        assert draw.frames.tolist() == [sum(bounds(n, s)) // 2 for s in range(5)]
+        half = int(float(n - 1) / 5 / 2)  # duration of the original, for one clip
+        assert draw.frames.tolist() == [bounds(n, s)[0] + half for s in range(5)]
         assert draw.iframes.tolist() == [f // 12 * 12 for f in draw.frames.tolist()]
     generator, seen = rng(3), [set() for _ in range(5)]
     for _ in range(400):
@@ -144,6 +146,52 @@ def test_mmaction2_uniform() -> None:
     for s in range(5):
         low, high = bounds(24, s)
         assert seen[s] == set(range(low, high + 1))  # both ends
+
+
+def test_mmaction2_uniform_is_not_the_mean_of_its_bounds() -> None:
+    # (56 - 1) / 10 = 5.5: the first segment is [0, 6], whose middle is 3; mmaction2 takes 0 + 2.
+    draw = TSN(10, "test", "mmaction2")(twelve(56), rng())
+    assert draw.frames.tolist() == [2, 8, 13, 18, 24, 30, 35, 40, 46, 52]
+
+
+def test_onevision() -> None:
+    # 30 frames in 4 parts of 7.5: middles 3.75, 11.25, 18.75, 26.25.
+    test = TSN(4, "test", "onevision")(twelve(30), rng())
+    assert test.frames.tolist() == [3, 11, 18, 26]
+    assert test.iframes.tolist() == [0, 0, 12, 24]
+    short = TSN(6, "train", "onevision")(twelve(4), rng())
+    assert short.frames.tolist() == [0, 1, 2, 3, 3, 3]
+    generator, seen = rng(7), [set() for _ in range(4)]
+    for _ in range(500):
+        for s, frame in enumerate(TSN(4, "train", "onevision")(twelve(30), generator).frames):
+            seen[s].add(int(frame))
+    # int() of [0, 7.5), [7.5, 15), [15, 22.5), [22.5, 30): frames 7 and 22 are of both sides.
+    assert seen == [set(range(8)), set(range(7, 15)), set(range(15, 23)), set(range(22, 30))]
+
+
+def test_sample_frames_by_hand() -> None:
+    # Clips of 4 frames 2 apart span 7 of 20: the last start is 13.
+    test = SampleFrames(4, 2, 3, "test")(twelve(20), rng())
+    assert test.frames.tolist() == [[0, 2, 4, 6], [6, 8, 10, 12], [13, 15, 17, 19]]  # 6.5 to even
+    assert test.iframes.tolist() == [0, 0, 12]
+    assert SampleFrames(4, 2, 1, "test")(twelve(20), rng()).frames[0, 0] == 6
+    assert SampleFrames(1, 1, 3, "test")(twelve(20), rng()).frames.tolist() == [[3], [10], [16]]
+    looped = SampleFrames(4, 3, 2, "test")(twelve(5), rng())
+    assert looped.frames.tolist() == [[0, 3, 1, 4]] * 2
+    # In training a clip counts 4 * 2 frames: 13 starts, 4 for each of 3 clips, the last unused.
+    generator, seen = rng(8), [set() for _ in range(3)]
+    for _ in range(200):
+        for k, clip in enumerate(SampleFrames(4, 2, 3)(twelve(20), generator).frames):
+            seen[k].add(int(clip[0]))
+    assert seen == [{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}]
+    # 9 frames: 2 starts for 3 clips.
+    few = SampleFrames(4, 2, 3)
+    drawn = [few(twelve(9), generator).frames[:, 0].tolist() for _ in range(60)]
+    assert all(starts == sorted(starts) for starts in drawn)
+    assert {start for starts in drawn for start in starts} == {0, 1}
+    # 8 frames: 1 start, np.around of 0, 1/3, 2/3. 7 frames: none.
+    assert few(twelve(8), generator).frames[:, 0].tolist() == [0, 0, 1]
+    assert few(twelve(7), generator).frames.tolist() == [[0, 2, 4, 6]] * 3
 
 
 def test_dense_test_is_the_test_rule_at_25_places() -> None:
@@ -211,7 +259,8 @@ def test_a_table_without_intra_pictures_and_with_hidden_ones() -> None:
     "sampler",
     [
         *(TSN(3, mode, dialect) for mode in ("train", "test")
-          for dialect in ("coviar", "team_net", "dmc_i3d", "huo", "mmaction2")),
+          for dialect in ("coviar", "team_net", "dmc_i3d", "huo", "mmaction2", "onevision")),
+        SampleFrames(4, 2, 3), SampleFrames(4, 2, 3, "test"), SampleFrames(1, 1, 25, "test"),
         GOPIndex(2), GOPIndex(2, pos="all"), AllGOPs(), Clip(5), WithAdjacent(TSN(3)),
     ],
     ids=str,

@@ -14,6 +14,7 @@ from cvdecode.data.samplers import (
     Dense25Test,
     Draw,
     GOPIndex,
+    SampleFrames,
     Sampler,
     WithAdjacent,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "ListError",
     "MultiScaleCrop",
     "Report",
+    "SampleFrames",
     "Sampler",
     "Skipped",
     "View",

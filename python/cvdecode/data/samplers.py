@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
 from cvdecode.data._gops import GopTable, Indices
 
 Mode = Literal["train", "test"]
-Dialect = Literal["coviar", "team_net", "dmc_i3d", "huo", "mmaction2"]
+Dialect = Literal["coviar", "team_net", "dmc_i3d", "huo", "mmaction2", "onevision"]
 PADDING = -1
 """In the arrays of a Draw: no frame; its rows are zeros and its mask is False."""
 
@@ -69,8 +69,11 @@ class TSN:
     - "team_net": the I-frame as in coviar; the predicted frame lies in the same GOP: random from
       1 on in training, (L - 1) // 2 of its L frames in test.
     - "huo": every GOP whatever ``num_segments``, its key and position 6 (or its last).
-    - "mmaction2": UniformSampleFrames with repeated frames: randint(start, end) with both ends,
-      in test (start + end) // 2; the I-frame is the key of the frame's own GOP.
+    - "mmaction2": UniformSample of one clip: bounds as in coviar, in training any frame from bound
+      to bound, both included; in test each lower bound and half of (n - 1) / S, rounded down. The
+      I-frame is the key of the frame's own GOP. (For mmaction2's other sampler see SampleFrames.)
+    - "onevision": int(n / S * (s + u)), u even in [0, 1) in training and 1/2 in test; of a video
+      of fewer than S frames all, the last one repeated. The I-frame as in mmaction2.
     """
 
     num_segments: int = 3
@@ -80,15 +83,16 @@ class TSN:
     def __post_init__(self) -> None:
         _mode(self.mode)
         _at_least_one(num_segments=self.num_segments)
-        if self.dialect not in ("coviar", "team_net", "dmc_i3d", "huo", "mmaction2"):
+        if self.dialect not in get_args(Dialect):
             raise ValueError(f"there is no TSN dialect {self.dialect!r}")
 
     def __call__(self, gops: GopTable, rng: np.random.Generator) -> Draw:
         """Draw from a video; see the class."""
         if self.dialect == "huo":
             return AllGOPs(pos=6)(gops, rng)
-        if self.dialect == "mmaction2":
-            frames = self._uniform(gops.num_frames, rng)
+        if self.dialect in ("mmaction2", "onevision"):
+            whole = self._uniform if self.dialect == "mmaction2" else self._onevision
+            frames = whole(gops.num_frames, rng)
             return Draw(frames, gops.keys[gops.gop_of(frames)])
         number = gops.gop_of(self._segments(gops.num_frames, 0, rng))
         iframes = gops.keys[number]
@@ -124,7 +128,15 @@ class TSN:
         pairs = itertools.pairwise(bounds)
         if self.mode == "train":
             return np.array([rng.integers(a, b + 1) for a, b in pairs], np.int64)
-        return np.array([(a + b) // 2 for a, b in pairs], np.int64)
+        return np.array([a + int(width / 2) for a, _ in pairs], np.int64)
+
+    def _onevision(self, n: int, rng: np.random.Generator) -> Indices:
+        places = np.arange(self.num_segments)
+        if n < self.num_segments:
+            return np.minimum(places, n - 1)
+        within = rng.random(self.num_segments) if self.mode == "train" else 0.5
+        frames: Indices = ((places + within) * (n / self.num_segments)).astype(np.int64)
+        return np.minimum(frames, n - 1)
 
     def _within(self, gops: GopTable, number: Indices, rng: np.random.Generator) -> Indices:
         starts, lengths = gops.starts[number], (gops.stops - gops.starts)[number]
@@ -255,6 +267,59 @@ class Clip:
         frames = start + self.stride * np.arange(self.length, dtype=np.int64)
         frames = np.minimum(frames, gops.num_frames - 1)
         return Draw(frames, gops.keys[gops.gop_of(frames[:1])])
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleFrames:
+    """mmaction2's SampleFrames: ``num_clips`` clips, frames (K, length), iframes (K,).
+
+    Each clip comes with the key of its first frame's GOP. Train: a random start in each of K equal
+    parts of n - length * stride + 1 starts, rounded down to whole frames; with fewer starts than
+    clips sorted random ones, or the rounded even spread, or 0, as the original has it. Test: starts
+    spread evenly from the first to the last, of one clip the middle; of clips of one frame the
+    middles of K equal parts. Frames past the end begin again at the start ("loop", its default).
+    """
+
+    length: int
+    stride: int = 1
+    num_clips: int = 1
+    mode: Mode = "train"
+
+    def __post_init__(self) -> None:
+        _mode(self.mode)
+        _at_least_one(length=self.length, stride=self.stride, num_clips=self.num_clips)
+
+    def __call__(self, gops: GopTable, rng: np.random.Generator) -> Draw:
+        """Draw from a video; see the class."""
+        n = gops.num_frames
+        starts = self._train(n, rng) if self.mode == "train" else self._test(n)
+        frames = (starts[:, None] + self.stride * np.arange(self.length, dtype=np.int64)) % n
+        return Draw(frames, gops.keys[gops.gop_of(frames[:, 0])])
+
+    def _train(self, n: int, rng: np.random.Generator) -> Indices:
+        clips, span = self.num_clips, self.length * self.stride
+        places, room = np.arange(clips, dtype=np.int64), n - span + 1
+        width = room // clips
+        if width > 0:
+            return places * width + rng.integers(width, size=clips)
+        if n > max(clips, span):
+            return np.sort(rng.integers(room, size=clips))
+        if width == 0:
+            places = np.rint(places * (room / clips)).astype(np.int64)
+            return places
+        return places * 0
+
+    def _test(self, n: int) -> Indices:
+        clips = self.num_clips
+        places = np.arange(clips)
+        if self.length == 1:
+            starts: Indices = ((places + 0.5) * (n / clips)).astype(np.int64)
+            return starts
+        room = max(n - (self.length - 1) * self.stride - 1, 0)
+        if clips == 1:
+            return np.array([room // 2], np.int64)
+        starts = np.rint(places * (room / (clips - 1))).astype(np.int64)
+        return starts
 
 
 @dataclasses.dataclass(frozen=True)
