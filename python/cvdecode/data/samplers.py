@@ -305,8 +305,8 @@ class SampleFrames:
         if n > max(clips, span):
             return np.sort(rng.integers(room, size=clips))
         if width == 0:
-            places = np.rint(places * (room / clips)).astype(np.int64)
-            return places
+            spread: Indices = np.rint(places * (room / clips)).astype(np.int64)
+            return spread
         return places * 0
 
     def _test(self, n: int) -> Indices:
