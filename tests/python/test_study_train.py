@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from cvdecode.cli import main
 from cvdecode.study import clips
 from cvdecode.study.clips import ClipSpec
 from cvdecode.study.errors import StudyError
+from cvdecode.study.evaluate import read_labels
 from cvdecode.study.grid import short_names
 from cvdecode.study.models import Model
 from cvdecode.study.records import read_lines
@@ -195,6 +197,93 @@ main()
         assert one["losses"] == other["losses"]
         for key, weight in one["model_state"].items():
             assert torch.equal(weight, other["model_state"][key]), f"killed at step {step}"
+
+
+def test_clips_that_cannot_be_read_are_reported_and_left_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training clip cut to nonsense, another that breaks off, one to test on that is gone."""
+    root = tmp_path / "copy"
+    shutil.copytree(folder, root)
+    labels, _ = read_labels(root / "labels.csv", [f"c{n}" for n in range(10)])
+    learn, held = (sorted(side) for side in read_split(root / "labels.csv", labels))
+    (root / f"in/{learn[0]}.mkv").write_bytes(b"no video")
+    (root / f"in/{held[0]}.mkv").unlink()
+    out = tmp_path / "out"
+    assert main([*typed(root, out, "--seeds", "0,1"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    failed = [(r["setting"], r["source"]) for r in found if r["kind"] == "failed"]
+    assert failed == [(LOW, learn[0]), (LOW, held[0])]
+    lines = read_lines(out / "matrix.jsonl")
+    for r in lines:
+        if r["kind"] == "network":
+            bad = r["trained_on"] == LOW
+            assert (r["clips"], r.get("left_out")) == ((7, [learn[0]]) if bad else (8, None))
+        elif r["kind"] == "cross":
+            bad = r["tested_on"] == LOW
+            assert (r["clips"], r.get("left_out")) == ((1, [held[0]]) if bad else (2, None))
+    assert sum(r["kind"] == "cross" for r in lines) == 8, "the rest went on"
+    before = (out / "matrix.jsonl").read_bytes()
+    assert main(typed(root, out, "--seeds", "0,1")) == 1, "and is said again"
+    said = capsys.readouterr().out
+    assert "left out" in said
+    assert learn[0] in said
+    assert (out / "matrix.jsonl").read_bytes() == before
+
+    pytest.importorskip("matplotlib")
+    assert main(["study", "report", str(tmp_path / "p.html"), str(out / "matrix.jsonl")]) == 0
+    assert f"left out: {learn[0]}, {held[0]}" in (tmp_path / "p.html").read_text()
+
+    # What came out is what comes out of a grid that never had them.
+    kept = [
+        line
+        for line in (root / "grid/manifest.jsonl").read_text().splitlines()
+        if (r := json.loads(line))["setting"] != LOW or r["source"] not in (learn[0], held[0])
+    ]
+    (root / "grid/manifest.jsonl").write_text("\n".join(kept) + "\n")
+    assert main(typed(root, tmp_path / "never", "--seeds", "0,1")) == 0
+    never = {r["key"]: r for r in read_lines(tmp_path / "never/matrix.jsonl")}
+    for r in lines:
+        for field in ("losses", "log_loss", "clips", "left_out"):
+            if r["kind"] in ("network", "cross"):
+                assert r.get(field) == never[r["key"]].get(field), (r["key"], field)
+
+    for name in learn:
+        (root / f"in/{name}.mkv").write_bytes(b"no video")
+    assert main(typed(root, tmp_path / "none", "--train", LOW)) == 1
+    assert "none of 7 clips can be read" in capsys.readouterr().err
+
+
+def test_a_clip_that_breaks_off_is_left_out_of_the_whole_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be read from its start, and is met in the third epoch."""
+    real = clips.load
+    reads = []
+
+    def load(path: str, spec: ClipSpec, at: float = 0.0) -> Any:
+        if path.endswith("/c0.mkv"):
+            reads.append(at)
+            if len(reads) == 3:
+                raise OSError("broken off")
+        return real(path, spec, at)
+
+    def run(out: str, learn: dict[str, int]) -> Any:
+        records = grids.matrix(
+            NET, folder / "grid", learn, {"c8": 0, "c9": 1}, tmp_path / out,
+            clip_training.Schedule(epochs=4, batch=2), trained_on=[LOW], tested_on=[LOW],
+            classes=["bright", "dark"],
+        )  # fmt: skip
+        return {r["kind"]: r for r in records}
+
+    learn = {f"c{n}": n % 2 for n in range(6)}
+    monkeypatch.setattr(clips, "load", load)
+    found = run("broken", learn)
+    assert "broken off" in found["failed"]["error"]
+    calm = run("calm", {name: c for name, c in learn.items() if name != "c0"})
+    assert found["network"]["left_out"] == ["c0"]
+    assert found["network"]["losses"] == calm["network"]["losses"]
+    assert found["cross"]["log_loss"] == calm["cross"]["log_loss"]
 
 
 def test_a_full_disk_keeps_what_is_finished(

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from cvdecode.cli._inputs import command, expand
-from cvdecode.cli._study_grid import names, numbers
+from cvdecode.cli._study_grid import names, numbers, why
 from cvdecode.cli._terminal import print_table, progress
 
 
@@ -28,7 +28,7 @@ def print_matrices(records: list[dict[str, Any]], *, as_json: bool) -> None:
 
     found = [r for r in records if r["kind"] in ("cross", "fine_tuned")]
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps([*found, *(r for r in records if r["kind"] == "failed")]))
         return
     every = dict.fromkeys(r[k] for r in found for k in ("trained_on", "tested_on"))
     short, of = short_names(every)
@@ -128,4 +128,7 @@ def train(arguments: argparse.Namespace) -> int:
             ),
         )
     print_matrices(records, as_json=a.json)
-    return 0
+    failed = [r for r in records if r["kind"] == "failed"]
+    if failed and not a.json:
+        print_table("failed, and left out", ("clip", "setting", "why"), [why(f) for f in failed])
+    return 1 if failed else 0

@@ -15,11 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+import cvdecode
 from cvdecode.study import clips
 from cvdecode.study.clips import ClipSpec
 from cvdecode.study.errors import StudyError
 from cvdecode.study.models import MODELS, is_module, resolve
 from cvdecode.study.records import Record
+from cvdecode.study.sources import one_line
 
 from .clip_nets import NETS
 from .records import save
@@ -50,6 +52,32 @@ class Schedule:
 ZOOM = 320 / 256
 """Largest random factor on the short side."""
 DECAY = 5e-5
+
+READING = (cvdecode.Error, OSError, ValueError)
+"""What a clip that cannot be read raises."""
+
+
+class Unreadable(StudyError):
+    """A clip could not be read in training; `path` is its file."""
+
+    def __init__(self, path: str, error: BaseException) -> None:
+        super().__init__(f"{path}: {one_line(error)}")
+        self.path = path
+
+
+def unreadable(files: Files, spec: ClipSpec, jobs: int = 1) -> dict[str, str]:
+    """Why, by path, of the clips from whose start a network cannot be given its frames."""
+
+    def why(path: str) -> str | None:
+        try:
+            clips.load(path, spec)
+        except READING as error:
+            return one_line(error)
+        return None
+
+    paths = [path for path, _ in files]
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        return {p: said for p, said in zip(paths, pool.map(why, paths), strict=True) if said}
 
 
 def network(name: str, weights: str | None, classes: int) -> tuple[ClipSpec, nn.Module, list[str]]:
@@ -90,7 +118,11 @@ def network(name: str, weights: str | None, classes: int) -> tuple[ClipSpec, nn.
 
 def digest(files: Files) -> str:
     """Names the content of a set of labelled files: their names, sizes and classes."""
-    told = (f"{Path(path).name} {os.path.getsize(path)} {label}\n" for path, label in files)
+
+    def size(path: str) -> int | None:
+        return os.path.getsize(path) if os.path.exists(path) else None
+
+    told = (f"{Path(path).name} {size(path)} {label}\n" for path, label in files)
     return hashlib.sha256("".join(told).encode()).hexdigest()[:16]
 
 
@@ -117,6 +149,7 @@ def fit(
         The mean loss of each epoch.
 
     Raises:
+        Unreadable: a clip; the training so far is of no use without it.
         StudyError: `state` is of another training; the module's scores are not (B, classes).
     """
     net.to(schedule.device)
@@ -137,8 +170,12 @@ def fit(
 
     def read(row: int, drawn: Any) -> npt.NDArray[np.float32]:
         at, zoom, top, left, side = drawn
+        try:
+            rgb = clips.load(files[row][0], spec, float(at))
+        except READING as error:
+            raise Unreadable(files[row][0], error) from error
         return clips.preprocess(
-            clips.load(files[row][0], spec, float(at)),
+            rgb,
             spec,
             zoom=1 + float(zoom) * (ZOOM - 1),
             place=(float(top), float(left)),

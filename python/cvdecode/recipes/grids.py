@@ -17,12 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cvdecode.study.cross import enter_matrix, judged, samples
+from cvdecode.study.cross import enter_matrix, judged
 from cvdecode.study.errors import StudyError
 from cvdecode.study.models import Model, torch_call
 from cvdecode.study.records import Journal, Record, provenance
 
-from .clip_training import Files, Schedule, digest, fit, network, same
+from .cell_clips import CellClips
+from .clip_training import Files, Schedule, Unreadable, digest, fit, network, same
 from .records import save
 
 Tick = Callable[[str, int, int], None]
@@ -52,7 +53,8 @@ class Trainer:
         name: str,
         weights: str | None,
         classes: Sequence[str],
-        files: Callable[[str], Files],
+        clips: CellClips,
+        labels: Mapping[str, int],
         schedule: Schedule,
         folder: Path,
         enter: Callable[[Record], None],
@@ -60,14 +62,19 @@ class Trainer:
         jobs: int,
     ) -> None:
         self.name, self.weights, self.classes = name, weights, list(classes)
-        self.files, self.schedule, self.folder = files, schedule, folder
+        self.clips, self.labels = clips, labels
+        self.schedule, self.folder = schedule, folder
         self.enter, self.tick, self.jobs = enter, tick, jobs
         folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, quality: str, seed: int, start: Any = None) -> Network:
         """The network of this quality and seed; trained where its file is not there."""
+        return self.clips.on_readable(
+            quality, self.labels, lambda files: self._trained(quality, files, seed, start)
+        )
+
+    def _trained(self, quality: str, files: Files, seed: int, start: Any) -> Network:
         lineage = quality if start is None else start.trained_on + THEN + quality
-        files = self.files(quality)
         stem = f"{lineage.replace(THEN, '_then_')}_s{seed}"
         path, state = self.folder / f"{stem}.pt", self.folder / f"{stem}.state"
         made_of = {
@@ -85,10 +92,15 @@ class Trainer:
         else:
             if start is not None:
                 net.load_state_dict(start.net.state_dict())
-            losses = fit(
-                net, spec, files, self.schedule, seed, state=state, made_of=made_of, jobs=self.jobs,
-                tick=lambda step, steps: self.tick(f"{lineage}, seed {seed}", step, steps),
-            )  # fmt: skip
+            try:
+                losses = fit(
+                    net, spec, files, self.schedule, seed, state=state, made_of=made_of,
+                    jobs=self.jobs,
+                    tick=lambda step, steps: self.tick(f"{lineage}, seed {seed}", step, steps),
+                )  # fmt: skip
+            except Unreadable:
+                state.unlink(missing_ok=True)  # of a training with other clips than the next
+                raise
             weights = {k: v.cpu() for k, v in net.state_dict().items()}
             save(path, {"made_of": made_of, "losses": losses, "names": self.classes,
                          "model_state": weights})  # fmt: skip
@@ -97,11 +109,16 @@ class Trainer:
             {
                 "key": f"network|{lineage}|{seed}", "kind": "network", **made_of,
                 "file": f"{self.folder.name}/{path.name}", "clips": len(files), "losses": losses,
-                "not_taken": left,
+                "not_taken": left, **_without(self.clips.left_out(quality, self.labels)),
             }
         )  # fmt: skip
         call = torch_call(net, self.schedule.device)
         return Network(Model(self.name, spec, call), net, lineage)
+
+
+def _without(names: list[str]) -> Record:
+    """What a record says of clips that it should have been of."""
+    return {"left_out": names} if names else {}
 
 
 def matrix(
@@ -138,26 +155,27 @@ def matrix(
         jobs: clips read at a time.
 
     Returns:
-        Records of kind "network", "cross" and "fine_tuned".
+        Records of kind "network", "cross" and "fine_tuned", and "failed" of each clip that could
+        not be read. Where a cell lacks clips for that or another reason, "left_out" names them.
 
     Raises:
-        StudyError: no such model or cell; the folder holds results of another training.
+        StudyError: no such model or cell; no clip of a cell can be read; the folder holds results
+            of another training.
         ValueError: a clip is on both sides.
     """
     both = sorted(set(learn) & set(held))
     if both:
         raise ValueError(f"{both[0]} is to be trained on and tested on, and {len(both)} in all")
 
-    def files(quality: str, labels: Mapping[str, int] = learn) -> Files:
-        return samples(grid, quality, labels, originals)
-
-    for quality in dict.fromkeys((*trained_on, *(pretrain or ()))):
-        files(quality)  # before anything is trained
-    tested = {q: digest(files(q, held)) for q in dict.fromkeys((*tested_on, *(pretrain or ())))}
     spec, _, _ = network(model, weights, len(classes))
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / "matrix.jsonl")
+    clips = CellClips(grid, originals, journal, spec, jobs)
+    for quality in dict.fromkeys((*trained_on, *(pretrain or ()))):
+        clips.all(quality, learn)  # before anything is trained
+    judged_on = dict.fromkeys((*tested_on, *(pretrain or ())))
+    tested = {q: digest(clips.all(q, held)) for q in judged_on}
+    folder.mkdir(parents=True, exist_ok=True)
     head = {"key": "study", "kind": "study", **provenance(command)}
     plan: Record = {
         "versions": {**head["versions"], "torch": torch.__version__},
@@ -193,12 +211,14 @@ def matrix(
             journal.add(record)
 
     train = Trainer(
-        model, weights, classes, files, schedule, folder / "networks", enter, told, jobs
+        model, weights, classes, clips, learn, schedule, folder / "networks", enter, told, jobs
     )  # fmt: skip
 
     def test(trained: Network, quality: str) -> Record:
         tick(f"{trained.trained_on}: testing", 0, 1)
-        found = judged(trained, files(quality, held), schedule.batch)
-        return {**found, "files": tested[quality]}
+        found = clips.on_readable(
+            quality, held, lambda files: judged(trained, files, schedule.batch)
+        )
+        return {**found, "files": tested[quality], **_without(clips.left_out(quality, held))}
 
     return enter_matrix(journal, train, test, trained_on, tested_on, seeds, pretrain)

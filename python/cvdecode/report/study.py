@@ -16,9 +16,12 @@ from cvdecode.study.records import dump, read_lines, write_atomic
 
 HERE = Path(__file__).parent
 Records = list[dict[str, Any]]
-KINDS = ("study", "cell", "measures", "cross", "fine_tuned", "still", "picture", "loading", "note")
+KINDS = (
+    *("study", "cell", "measures", "network", "cross", "fine_tuned"),
+    *("still", "picture", "loading", "note"),
+)
 """Kinds of records that a page shows; the lines of single clips are read for nothing but counts."""
-OF_A_MODEL = ("cell", "loading", "cross", "fine_tuned")
+OF_A_MODEL = ("cell", "loading", "network", "cross", "fine_tuned")
 
 
 def write_study_page(
@@ -44,7 +47,7 @@ def write_study_page(
         mine += _loading(read_lines(timing)) if timing.exists() else []
         model = _model(mine, path, named)
         records += [r | {"model": model} if model and r["kind"] in OF_A_MODEL else r for r in mine]
-    if not any(r["kind"] not in ("study", "loading") for r in records):
+    if not any(r["kind"] not in ("study", "loading", "network") for r in records):
         raise StudyError(f"{', '.join(map(str, inputs))}: no results of a study in there")
     return write_page(records, out, title=title or _title(records), clips=clips)
 

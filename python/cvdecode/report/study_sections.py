@@ -200,6 +200,7 @@ def cross(records: Records) -> str:
         seeds = ", ".join(map(str, sorted({r["seed"] for r in mine})))
         note = f"{model}: " if model and len(models) > 1 else ""
         note += f"top-1, %, mean over seeds {seeds}{'; cells ' + of if of else ''}"
+        note += _left_out([r for r in records if r["kind"] == "network"] + mine, model)
         parts += [
             _figure(
                 "Trained on one, tested on another",
@@ -215,6 +216,14 @@ def cross(records: Records) -> str:
             ),
         ]
     return _section("Cross-evaluation", parts)
+
+
+def _left_out(records: Records, model: str) -> str:
+    """Clips that cells lack; the numbers of those are of the rest."""
+    mine = [r for r in records if figures.model_of(r) == model]
+    names = list(dict.fromkeys(name for r in mine for name in r.get("left_out", ())))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"; in some cells clips are left out: {', '.join(names[:3])}{more}" if names else ""
 
 
 def stills(records: Records) -> str:
