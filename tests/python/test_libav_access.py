@@ -27,7 +27,7 @@ STREAMS = {
     "mpeg4_b.avi": ["-c:v", "mpeg4", "-bf", "2", "-g", "10"],
     "hevc.mp4": ["-c:v", "libx265", "-x265-params", "log-level=error:keyint=12"],
     "vp9.webm": ["-c:v", "libvpx-vp9", "-b:v", "100k", "-g", "12", "-deadline", "realtime"],
-    "mjpeg.avi": ["-c:v", "mjpeg"],
+    "mjpeg.avi": ["-c:v", "mjpeg", "-pix_fmt", "yuvj420p"],
 }
 
 

@@ -180,8 +180,8 @@ def test_max_bytes(path: Path) -> None:
         assert cvdecode.live_buffers() == alive
         assert sum(len(clip) for clip in video.batches(4)) == 48
     with cvdecode.VideoReader(path, PLANES) as video:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        many = np.zeros(free // video[0].mv.nbytes, np.int8)  # their vectors alone fill it
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        many = np.zeros(memory // video[0].mv.nbytes, np.int8)  # their vectors alone fill it
         with pytest.raises(MemoryError, match=r"[GT]B, above max_bytes = .* \(half of the free"):
             video.get_frames_at(many)
 
