@@ -4,6 +4,7 @@ python bench/python/accumulation.py [--rounds N] [--out FOLDER]      -> accumula
 
 Sides, per GOP, all of its frames asked for:
   pixel, grid=4   cvdecode.accumulate(out=...): choosing predictors and tracing (stats.cpu_seconds)
+  grid=4 call     the whole call, with the parsing that it needs and no more
   parse           the same frames' vectors, references and block types, without accumulation
   np.take         the pixel maps in NumPy: the predictors are chosen already, indices are flat and
                   built from one row and one column per block, all arrays preallocated; its maps
@@ -128,11 +129,14 @@ def measure(path: Path, rounds: int) -> dict[str, Any]:
         for start, stop in gops:
             frames = range(start, stop)
             pixel = cvdecode.accumulate(video, frames, out=pixel)
+            begin = time.process_time()
             coarse = cvdecode.accumulate(video, frames, grid=4, out=coarse)
+            call = time.process_time() - begin
             figures = {
                 "parse": timed(lambda: video.get_frames_in_range(start, stop, out=clip)),  # noqa: B023
                 "pixel": pixel.stats.cpu_seconds,
                 "grid=4": coarse.stats.cpu_seconds,
+                "grid=4 call": call,
             }
             literal.prepare(clip, pixel.anchor, pixel.mask)
             figures["np.take"] = timed(literal.run)
@@ -172,7 +176,7 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    names = ("parse", "pixel", "grid=4", "np.take", "memcpy")
+    names = ("parse", "pixel", "grid=4", "grid=4 call", "np.take", "memcpy")
     head = ["GOP of 12", *(f"{n}, ms" for n in names)]
     head += ["np.take / pixel", "memcpy / pixel", "pixel / grid=4", "grid=4 / parse"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

@@ -85,13 +85,11 @@ void finish_one_step(MotionProvider& provider, const AccumulateOptions& options,
   }
   size_t next = 0;
   if (!pictures.empty()) {
-    provider.read(pictures,
-                  mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType),
-                  [&](int32_t number, const MotionView& view) {
-                    while (motions[next].frame.picture != number) ++next;
-                    motions[next].motion =
-                        select_motion(view, provider, number, g, options, fates, both, scratch);
-                  });
+    provider.read(pictures, provider.motion_planes(), [&](int32_t number, const MotionView& view) {
+      while (motions[next].frame.picture != number) ++next;
+      motions[next].motion =
+          select_motion(view, provider, number, g, options, fates, both, scratch);
+    });
   }
   if (both) fill_one_step_diff(provider, motions, result, options.residual_budget);
   const size_t cell_width = static_cast<size_t>(g.coded_width / options.grid);

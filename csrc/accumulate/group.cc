@@ -19,11 +19,8 @@ constexpr int32_t kFirstHidden = -16;  // end = kFirstHidden - decode number
 // Pictures that a stream can refer to, and one to spare. Words of maps before them are made again
 // from the result in the rare case.
 constexpr size_t kRecent = 17;
-// Of blocks selected at a time: they stay in the nearest cache until they are traced.
-constexpr size_t kSomeBytes = 24 << 10;
-
-constexpr PlaneMask kMotionPlanes =
-    mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType);
+// Of blocks selected at a time: they stay in the nearer caches until they are traced.
+constexpr size_t kSomeBytes = 96 << 10;
 
 // CPU time of this thread, so that other work on the machine does not count.
 class Stopwatch {
@@ -204,7 +201,8 @@ void TraceGroup::add_hints(std::vector<int32_t>& wave) {
 void TraceGroup::read(std::span<const int32_t> pictures, const Reading& what) {
   const PlaneMask residual =
       mask_of(Plane::kResidualY) | (rows_.layout.residual_uv ? mask_of(Plane::kResidualUv) : 0);
-  const PlaneMask planes = (what.motion ? kMotionPlanes : 0) | (what.residual ? residual : 0);
+  const PlaneMask planes =
+      (what.motion ? provider_.motion_planes() : 0) | (what.residual ? residual : 0);
   provider_.read(pictures, planes, [&](int32_t number, const MotionView& view) {
     const Stopwatch watch(result_.stats.cpu_seconds);
     Node& node = nodes_[number];

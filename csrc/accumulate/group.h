@@ -110,7 +110,7 @@ class TraceGroup {
   bool bare_ = false;                     // maps carry sums alone
   int some_ = 0;                          // block rows selected at a time
   BlockArray some_rows_;                  // of its blocks
-  std::vector<uint8_t> shapes_;           // kernels::MotionShape of its macroblocks
+  std::vector<uint8_t> shapes_;           // MotionShape of its macroblocks
   std::deque<int32_t> packed_;  // grid=4: pictures traced when they were read, words still there
   int64_t motion_held_ = 0;     // bytes
   int64_t residual_held_ = 0;   // bytes

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "frame/frame_index.h"
+#include "frame/motion_row.h"
 #include "frame/planes.h"
 
 namespace cvdecode {
@@ -25,10 +26,8 @@ struct MotionView {
   const int16_t* mv = nullptr;
   const int32_t* ref_picture = nullptr;
   const uint8_t* mb_type = nullptr;  // may be null even when asked for: then `lost` decides
-  // mb_type is exact and H.264's: 16x16 macroblocks have one motion, 8x8 blocks one reference a
-  // list.
-  bool types_tell = false;
-  bool lost = false;  // in whole or in part
+  MotionRow motion;                  // kMotion: then mv, ref_picture and mb_type are null
+  bool lost = false;                 // in whole or in part
   const int16_t* residual_y = nullptr;
   const int16_t* residual_uv = nullptr;
   const uint8_t* rgb = nullptr;
@@ -49,6 +48,10 @@ class MotionProvider {
   // False where reading a picture means decoding all before it: then pictures that will probably
   // be needed are asked for in the same call.
   virtual bool random_access() const = 0;
+  // The planes to ask for where motion is wanted: kMv, kRefPicture and kMbType, or kMotion alone.
+  virtual PlaneMask motion_planes() const {
+    return mask_of(Plane::kMv) | mask_of(Plane::kRefPicture) | mask_of(Plane::kMbType);
+  }
   // Hands every picture to `sink` once, in ascending order. `pictures` ascend and lie in one
   // segment. Throws kPlaneUnavailable when a plane cannot be had.
   virtual void read(std::span<const int32_t> pictures, PlaneMask planes, const Sink& sink) = 0;

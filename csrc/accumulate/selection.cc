@@ -1,7 +1,6 @@
 #include "accumulate/selection.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,17 +11,6 @@ namespace {
 
 using kernels::BlockMotion;
 using kernels::kSourceBroken;
-using kernels::kSourceCut;
-using kernels::kSourceStop;
-
-// A BlockMotion as it lies in memory.
-uint64_t word_of(int16_t x, int16_t y, int32_t source) {
-  const BlockMotion block{x, y, source};
-  uint64_t word = 0;
-  static_assert(sizeof word == sizeof block);
-  std::memcpy(&word, &block, sizeof word);
-  return word;
-}
 
 // Blocks of one word side by side.
 template <int kCount>
@@ -38,23 +26,20 @@ uint32_t magnitude(uint32_t two) {
 
 bool is_lost(uint8_t mb_type) { return mb_type == static_cast<uint8_t>(MbType::kLost); }
 
-// What a type says of the motion, or kAsk.
-constexpr uint8_t kAsk = 255;
-constexpr std::array<uint8_t, 256> shapes_of_types() {
-  std::array<uint8_t, 256> shapes{};
-  shapes.fill(kAsk);
-  const auto set = [&](MbType type, kernels::MotionShape shape) {
-    shapes[static_cast<size_t>(type)] = shape;
-  };
-  for (const MbType one : {MbType::kI4x4, MbType::kI8x8, MbType::kI16x16, MbType::kIPcm,
-                           MbType::kPSkip, MbType::kInter16x16, MbType::kLost}) {
-    set(one, kernels::kOneMotion);
+// Of the block `at`, which lies in macroblock `mb`.
+Prediction prediction_at(const MotionView& view, size_t cells, size_t at, size_t w4, size_t mb) {
+  const MotionRow& row = view.motion;
+  if (row.first == nullptr) {
+    return {
+        {{view.mv[at], view.mv[cells + at]}, {view.mv[2 * cells + at], view.mv[3 * cells + at]}},
+        {view.ref_picture[at], view.ref_picture[cells + at]}};
   }
-  set(MbType::kInter16x8, kernels::kFourMotions);
-  set(MbType::kInter8x16, kernels::kFourMotions);
-  return shapes;
+  if (row.shapes[mb] == kOneMotion) return row.first[mb];
+  const size_t x = at % w4 % 4;
+  const size_t y = at / w4 % 4;
+  const bool four = row.shapes[mb] == kFourMotions;
+  return row.blocks[mb * MotionRow::kBlocks + (four ? y / 2 * 2 + x / 2 : y * 4 + x)];
 }
-constexpr std::array<uint8_t, 256> kShapeOfType = shapes_of_types();
 
 // hops=1 through both lists: the other predictor of bi-predicted blocks.
 void select_others(const MotionView& view, const Geometry& geometry, Chooser& chooser,
@@ -63,16 +48,14 @@ void select_others(const MotionView& view, const Geometry& geometry, Chooser& ch
   const auto w4 = static_cast<size_t>(geometry.w4());
   out.others.resize(cells);
   for (size_t at = 0; at < cells; ++at) {
-    const int32_t ref[2] = {view.ref_picture[at], view.ref_picture[cells + at]};
-    if (ref[0] == kRefPictureUnused || ref[1] == kRefPictureUnused) continue;
-    if (view.mb_type != nullptr && is_lost(view.mb_type[at / w4 / 4 * (w4 / 4) + at % w4 / 4])) {
-      continue;
-    }
-    const Choice choice = chooser.of(ref[0], ref[1]);
+    const size_t mb = at / w4 / 4 * (w4 / 4) + at % w4 / 4;
+    const Prediction p = prediction_at(view, cells, at, w4, mb);
+    if (p.picture[0] == kRefPictureUnused || p.picture[1] == kRefPictureUnused) continue;
+    if (view.mb_type != nullptr && is_lost(view.mb_type[mb])) continue;
+    const Choice choice = chooser.of(p.picture[0], p.picture[1]);
     if (choice.untrusted) continue;
     const int list = 1 - choice.list;
-    const int16_t* mv = view.mv + static_cast<size_t>(list) * 2 * cells;
-    const BlockMotion other{mv[at], mv[cells + at], chooser.source_of(ref[list])};
+    const BlockMotion other{p.mv[list][0], p.mv[list][1], chooser.source_of(p.picture[list])};
     BlockMotion& block = out.blocks[at];
     if (other.source == kSourceBroken || (other.source < 0 && block.source >= 0)) {
       block = {0, 0, other.source};  // mask 2 wins over everything, 3 over what is known
@@ -97,102 +80,73 @@ Selector::Selector(const MotionView& view, const MotionProvider& provider, int32
 
 Selector::~Selector() = default;
 
-void Selector::find_meaning(int32_t ref0, int32_t ref1, Meaning& meaning) {
-  const Choice& choice = chooser_->of(ref0, ref1);
+void Selector::find_meaning(const int32_t (&picture)[2], Meaning& meaning) {
+  const Choice& choice = chooser_->of(picture[0], picture[1]);
   const bool led = choice.list >= 0 && choice.source >= 0;
-  meaning.ref[0] = ref0;
-  meaning.ref[1] = ref1;
+  std::memcpy(&meaning.pair, picture, sizeof meaning.pair);
   meaning.led = led ? ~uint32_t{0} : 0;
   meaning.source = static_cast<uint64_t>(static_cast<uint32_t>(choice.source)) << 32;
-  meaning.x = led ? static_cast<size_t>(choice.list) * 2 * cells_ : 0;
+  meaning.list = led ? static_cast<uint32_t>(choice.list) : 0;
 }
 
 bool Selector::rows(int top, int bottom, BlockMotion* blocks, uint8_t* shapes) {
+  if (view_.motion.first != nullptr) {
+    for (int y = top; y < bottom; y += 4, blocks += 4 * w4_, shapes += w4_ / 4) {
+      by_macroblocks(y / 4, blocks, shapes);
+    }
+    return true;
+  }
   if (view_.mb_type == nullptr && view_.lost) {
     std::fill_n(blocks, static_cast<size_t>(bottom - top) * w4_, BlockMotion{0, 0, kSourceBroken});
     out_.broken = true;
-    return false;
-  }
-  if (view_.mb_type == nullptr || !view_.types_tell) {
+  } else {
     by_rows(top, bottom, blocks);
-    return false;
   }
-  for (int y = top; y < bottom; y += 4, blocks += 4 * w4_, shapes += w4_ / 4) {
-    by_macroblocks(y / 4, blocks, shapes);
-  }
-  return true;
+  return false;
 }
 
-// Where some type does not tell (mostly direct ones), by what the planes say.
-void Selector::find_shapes(int mb_y, uint8_t* shapes) {
-  const size_t w16 = w4_ / 4;
-  const uint8_t* const types = view_.mb_type + static_cast<size_t>(mb_y) * w16;
-  bool ask = false;
-  for (size_t mb = 0; mb < w16; ++mb) {
-    shapes[mb] = kShapeOfType[types[mb]];
-    ask |= shapes[mb] == kAsk;
-  }
-  if (!ask) return;
-  looked_up_.resize(w16);
-  const size_t first = static_cast<size_t>(mb_y) * 4 * w4_;
-  kernels::ShapeJob job;
-  for (size_t i = 0; i < 4; ++i) job.mv[i] = view_.mv + i * cells_ + first;
-  for (size_t i = 0; i < 2; ++i) job.ref[i] = view_.ref_picture + i * cells_ + first;
-  job.stride = static_cast<ptrdiff_t>(w4_);
-  job.count = static_cast<int>(w16);
-  job.out = looked_up_.data();
-  kernels_.shapes(job);
-  for (size_t mb = 0; mb < w16; ++mb) {
-    shapes[mb] = shapes[mb] == kAsk ? looked_up_[mb] : shapes[mb];
-  }
-}
-
-// Most macroblocks have one motion: one block is looked at. In the others 8x8 blocks share their
-// references (H.264), and mostly their vectors.
+// Most macroblocks have one motion.
 void Selector::by_macroblocks(int mb_y, BlockMotion* blocks, uint8_t* shapes) {
-  find_shapes(mb_y, shapes);
   const size_t w4 = w4_;
-  const size_t cells = cells_;
-  const size_t first = static_cast<size_t>(mb_y) * 4 * w4;
-  const int32_t* const ref0 = view_.ref_picture + first;
-  const int32_t* const ref1 = ref0 + cells;
-  const uint8_t* const types = view_.mb_type + static_cast<size_t>(mb_y) * (w4 / 4);
-  const int16_t* const vectors = view_.mv + first;
+  const size_t w16 = w4 / 4;
+  const size_t mb0 = static_cast<size_t>(mb_y) * w16;
+  std::copy_n(view_.motion.shapes + mb0, w16, shapes);
   uint32_t magnitudes = 0;  // of two components each, some one less where they are negative
-  const auto word_at = [&](size_t at) {
-    const Meaning& meaning = meaning_of(ref0[at], ref1[at]);
-    const int16_t* const x = vectors + meaning.x + at;
-    const uint32_t v =
-        (static_cast<uint16_t>(x[0]) | uint32_t{static_cast<uint16_t>(x[cells])} << 16) &
-        meaning.led;
+  const auto word_as = [&](const Meaning& meaning, const Prediction& p) {
+    uint32_t v = 0;
+    std::memcpy(&v, p.mv[meaning.list], sizeof v);
+    v &= meaning.led;
     magnitudes |= magnitude(v);
     return meaning.source | v;
   };
-  for (size_t at = 0; at < w4; at += 4) {
-    BlockMotion* const out = blocks + at;
-    const uint8_t shape = shapes[at / 4];
-    if (shape == kernels::kOneMotion) {
-      uint64_t word = word_of(0, 0, kSourceBroken);
-      if (is_lost(types[at / 4])) {
-        out_.broken = true;
-      } else {
-        word = word_at(at);
-      }
+  const auto word_of = [&](const Prediction& p) { return word_as(meaning_of(p.picture), p); };
+  for (size_t mb = 0; mb < w16; ++mb) {
+    BlockMotion* const out = blocks + 4 * mb;
+    const uint8_t shape = shapes[mb];
+    if (shape == kOneMotion) {
+      const uint64_t word = word_of(view_.motion.first[mb0 + mb]);
       put<4>(word, out);
       put<4>(word, out + w4);
       put<4>(word, out + 2 * w4);
       put<4>(word, out + 3 * w4);
       continue;
     }
-    for (const size_t corner : {size_t{0}, size_t{2}, 2 * w4, 2 * w4 + 2}) {
-      if (shape == kernels::kFourMotions) {
-        const uint64_t word = word_at(at + corner);
+    const Prediction* of = view_.motion.blocks + (mb0 + mb) * MotionRow::kBlocks;
+    if (shape == kFourMotions) {
+      for (const size_t corner : {size_t{0}, size_t{2}, 2 * w4, 2 * w4 + 2}) {
+        const uint64_t word = word_of(*of++);
         put<2>(word, out + corner);
         put<2>(word, out + corner + w4);
-        continue;
       }
-      for (const size_t one : {corner, corner + 1, corner + w4, corner + w4 + 1}) {
-        put<1>(word_at(at + one), out + one);
+      continue;
+    }
+    // The blocks of an 8x8 block have the same references.
+    for (const size_t y : {0, 2}) {
+      for (const size_t x : {0, 2}) {
+        const Meaning& meaning = meaning_of(of[4 * y + x].picture);
+        for (const size_t one : {4 * y + x, 4 * y + x + 1, 4 * y + x + 4, 4 * y + x + 5}) {
+          put<1>(word_as(meaning, of[one]), out + one / 4 * w4 + one % 4);
+        }
       }
     }
   }
@@ -241,7 +195,7 @@ SelectedMotion select_motion(const MotionView& view, const MotionProvider& provi
   std::vector<uint8_t> shapes(static_cast<size_t>(geometry.w16() * geometry.h16()));
   selector.rows(0, geometry.h4(), out.blocks.data(), shapes.data());
   if (both) {
-    if (view.mb_type == nullptr && view.lost) {
+    if (view.motion.first == nullptr && view.mb_type == nullptr && view.lost) {
       out.others.resize(out.blocks.size());
     } else {
       select_others(view, geometry, selector.chooser(), out);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -40,7 +41,7 @@ class Selector {
   Selector(const Selector&) = delete;
   Selector& operator=(const Selector&) = delete;
 
-  // Rows [top, bottom) of blocks, multiples of 4. `shapes` gets the kernels::MotionShape of each
+  // Rows [top, bottom) of blocks, multiples of 4. `shapes` gets the MotionShape of each
   // macroblock; returns false where it cannot tell.
   bool rows(int top, int bottom, kernels::BlockMotion* blocks, uint8_t* shapes);
   Chooser& chooser() { return *chooser_; }
@@ -48,24 +49,23 @@ class Selector {
  private:
   // What a pair of references comes to.
   struct Meaning {
-    int32_t ref[2] = {INT32_MIN, INT32_MIN};  // no reference is called that
-    uint32_t led = 0;     // all bits: a vector leads there; none: the trace has none
-    uint64_t source = 0;  // of a BlockMotion as it lies in memory
-    size_t x = 0;         // from view_.mv on, the vectors of the list that counts
+    uint64_t pair = ~uint64_t{0} / 2;  // both as they lie in memory; no reference is called that
+    uint64_t source = 0;               // of a BlockMotion as it lies in memory
+    uint32_t led = 0;                  // all bits: a vector leads there; none: the trace has none
+    uint32_t list = 0;                 // whose vector counts
   };
 
   // Which references follow each other cannot be foretold; that they are known mostly can.
-  const Meaning& meaning_of(int32_t ref0, int32_t ref1) {
-    const uint32_t hash =
-        static_cast<uint32_t>(ref0) * 0x9E3779B1U + static_cast<uint32_t>(ref1) * 0x85EBCA6BU;
-    Meaning& meaning = meanings_[hash >> 26];
-    if (meaning.ref[0] != ref0 || meaning.ref[1] != ref1) [[unlikely]]
-      find_meaning(ref0, ref1, meaning);
+  const Meaning& meaning_of(const int32_t (&picture)[2]) {
+    uint64_t pair = 0;
+    std::memcpy(&pair, picture, sizeof pair);
+    Meaning& meaning = meanings_[pair * 0x9E3779B97F4A7C15U >> 58];
+    if (meaning.pair != pair) [[unlikely]]
+      find_meaning(picture, meaning);
     return meaning;
   }
-  void find_meaning(int32_t ref0, int32_t ref1, Meaning& meaning);
+  void find_meaning(const int32_t (&picture)[2], Meaning& meaning);
   void by_macroblocks(int mb_y, kernels::BlockMotion* blocks, uint8_t* shapes);
-  void find_shapes(int mb_y, uint8_t* shapes);
   void by_rows(int top, int bottom, kernels::BlockMotion* blocks);
 
   const MotionView view_;
@@ -74,7 +74,6 @@ class Selector {
   std::unique_ptr<Chooser> chooser_;
   SelectedMotion& out_;
   std::array<Meaning, 64> meanings_;
-  std::vector<uint8_t> looked_up_;  // shapes of a row whose types do not tell
 };
 
 // A whole picture. `both` fills `others`, and a bi-predicted block with one broken reference is

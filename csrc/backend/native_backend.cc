@@ -31,8 +31,9 @@ class NativeBackend final : public Backend {
  public:
   NativeBackend(const BackendContext& context, std::shared_ptr<const NativeIndex> native)
       : parser_(context.index, std::move(native), context.packets, context.num_threads) {
-    for (const Plane p : {Plane::kMv, Plane::kRef, Plane::kMbType, Plane::kQp, Plane::kBits,
-                          Plane::kResidualY, Plane::kResidualUv, Plane::kRefPicture}) {
+    for (const Plane p :
+         {Plane::kMv, Plane::kRef, Plane::kMbType, Plane::kQp, Plane::kBits, Plane::kResidualY,
+          Plane::kResidualUv, Plane::kRefPicture, Plane::kMotion}) {
       capabilities_.planes |= mask_of(p);
     }
     why_not(Plane::kRgb, "the native parser decodes no pixels; backend=\"libav\" has rgb");

@@ -58,6 +58,7 @@ Layout layout_of(const Geometry& g, Plane plane) {
     }
     case Plane::kRgb: return dense(py::dtype::of<uint8_t>(), {3, g.height(), g.width()});
     case Plane::kRefPicture: return dense(py::dtype::of<int32_t>(), {2, g.h4(), g.w4()});
+    case Plane::kMotion: break;  // never handed out
   }
   return dense(py::dtype::of<uint8_t>(), {});
 }

@@ -17,6 +17,7 @@
 #include "bind/bind.h"
 #include "bind/source.h"
 #include "demux/demuxer.h"
+#include "frame/motion_row.h"
 #include "h264/parser.h"
 
 namespace py = pybind11;
@@ -187,7 +188,8 @@ class H264Debug {
                                                         {"bits", Plane::kBits},
                                                         {"residual_y", Plane::kResidualY},
                                                         {"residual_uv", Plane::kResidualUv},
-                                                        {"ref_picture", Plane::kRefPicture}};
+                                                        {"ref_picture", Plane::kRefPicture},
+                                                        {"motion", Plane::kMotion}};
     PlaneMask mask = 0;
     for (const auto& p : planes) mask |= mask_of(kNames.at(p));
     std::vector<Request> requests;
@@ -212,6 +214,10 @@ class H264Debug {
           break;
         case Plane::kRef:
           d["ref"] = array_of<int16_t>({t, 2, g.h4(), g.w4()}, clip.row<int16_t>(plane, 0));
+          break;
+        case Plane::kMotion:  // as it lies in memory (frame/motion_row.h)
+          d["motion"] = array_of<uint8_t>({t, static_cast<py::ssize_t>(MotionRow::bytes(g))},
+                                          clip.row<uint8_t>(plane, 0));
           break;
         case Plane::kRefPicture:
           d["ref_picture"] = array_of<int32_t>({t, 2, g.h4(), g.w4()}, clip.row<int32_t>(plane, 0));

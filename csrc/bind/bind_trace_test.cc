@@ -122,22 +122,6 @@ std::pair<int, int32_t> select_kernel(const std::string& build, int count, const
   return {same, longest};
 }
 
-// mv (4, 4, 4 count) and ref (2, 4, 4 count): rows of blocks of `count` macroblocks.
-void shapes_kernel(const std::string& build, int count, const py::dict& planes) {
-  const size_t row = 4 * static_cast<size_t>(count);
-  const int16_t* mv = nullptr;
-  const int32_t* ref = nullptr;
-  get(planes, "mv", 16 * row, mv);
-  get(planes, "ref", 8 * row, ref);
-  kernels::ShapeJob job;
-  for (size_t i = 0; i < 4; ++i) job.mv[i] = mv + i * 4 * row;
-  for (size_t i = 0; i < 2; ++i) job.ref[i] = ref + i * 4 * row;
-  job.stride = static_cast<ptrdiff_t>(row);
-  job.count = count;
-  get(planes, "out", static_cast<size_t>(count), job.out);
-  trace_build(build).shapes(job);
-}
-
 int ends_kernel(const std::string& build, int count, const py::dict& planes) {
   const auto n = static_cast<size_t>(count);
   kernels::EndRow row;
@@ -162,7 +146,6 @@ void subtract_kernel(const std::string& build, int count, const py::dict& planes
 void register_trace_test(py::module_& m) {
   m.def("trace_kernel", &trace_kernel, "Private, for tests: one kernel of the trace.");
   m.def("select_kernel", &select_kernel, "Private, for tests: the kernel that joins blocks.");
-  m.def("shapes_kernel", &shapes_kernel, "Private, for tests: what macroblocks have in common.");
   m.def("ends_kernel", &ends_kernel, "Private, for tests: the kernel that finds runs of ends.");
   m.def("subtract_kernel", &subtract_kernel, "Private, for tests: a row minus another.");
 }

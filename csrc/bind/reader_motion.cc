@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "base/error.h"
+
 namespace cvdecode::bind {
 namespace {
 
@@ -20,7 +22,7 @@ ReaderMotion::ReaderMotion(VideoReader& reader, std::shared_ptr<BufferPool> pool
       pool_(pool != nullptr ? std::move(pool) : std::make_shared<BufferPool>()),
       index_(reader.index()) {
   native_ = std::string(reader.backend_of(Plane::kMv)) == "native";
-  types_tell_ = native_ && reader.info().codec == "h264";
+  shared_ = native_ && reader.info().codec == "h264";
   const auto count = static_cast<int64_t>(index_.pictures.size());
   if (index_.size() == count) return;
   std::vector<int32_t> order(index_.pictures.size());
@@ -60,6 +62,10 @@ Geometry ReaderMotion::geometry(int32_t segment) const {
   return index_.segments[static_cast<size_t>(segment)].geometry;
 }
 
+PlaneMask ReaderMotion::motion_planes() const {
+  return shared_ ? mask_of(Plane::kMotion) : MotionProvider::motion_planes();
+}
+
 void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, const Sink& sink) {
   if (pictures.empty()) return;
   const Geometry g = geometry(index_.pictures[static_cast<size_t>(pictures.front())].segment);
@@ -70,7 +76,16 @@ void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, con
   const size_t chunk = std::max<size_t>(1, kChunkBytes / bytes);
   for (size_t first = 0; first < pictures.size(); first += chunk) {
     const auto some = pictures.subspan(first, std::min(chunk, pictures.size() - first));
-    const Clip clip = reader_.read_pictures(some, planes, pool_.get());
+    Clip clip;
+    try {
+      clip = reader_.read_pictures(some, planes, pool_.get());
+    } catch (const Error& e) {
+      // Slices turned out to be outside the parser's scope, and the reader fell back.
+      if (!has(planes, Plane::kMotion) || e.kind() != ErrorKind::kPlaneUnavailable) throw;
+      shared_ = false;
+      read(pictures.subspan(first), (planes & ~mask_of(Plane::kMotion)) | motion_planes(), sink);
+      return;
+    }
     for (size_t i = 0; i < some.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
       const auto plane = [&](Plane p) -> const void* {
@@ -80,7 +95,9 @@ void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, con
       view.mv = static_cast<const int16_t*>(plane(Plane::kMv));
       view.ref_picture = static_cast<const int32_t*>(plane(Plane::kRefPicture));
       view.mb_type = static_cast<const uint8_t*>(plane(Plane::kMbType));
-      view.types_tell = types_tell_;
+      if (clip.has_plane(Plane::kMotion)) {
+        view.motion = MotionRow::of(clip.row<uint8_t>(Plane::kMotion, row), g);
+      }
       view.lost = clip.lost[i] != 0;
       view.residual_y = static_cast<const int16_t*>(plane(Plane::kResidualY));
       view.residual_uv = static_cast<const int16_t*>(plane(Plane::kResidualUv));

@@ -20,6 +20,7 @@ class ReaderMotion : public MotionProvider {
   int32_t find(int64_t presentation) const override;
   Geometry geometry(int32_t segment) const override;
   bool random_access() const override { return native_; }
+  PlaneMask motion_planes() const override;
   void read(std::span<const int32_t> pictures, PlaneMask planes, const Sink& sink) override;
 
  private:
@@ -27,7 +28,7 @@ class ReaderMotion : public MotionProvider {
   std::shared_ptr<BufferPool> pool_;
   const FrameIndex& index_;
   bool native_ = false;
-  bool types_tell_ = false;
+  bool shared_ = false;        // kMotion is there
   std::vector<int32_t> rank_;  // in output order, by decode number; empty = all are presented
 };
 

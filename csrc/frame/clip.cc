@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "frame/motion_row.h"
 
 namespace cvdecode {
 
@@ -22,6 +23,7 @@ size_t plane_row_bytes(const Geometry& g, Plane plane) {
     case Plane::kResidualUv: return luma / 4 * 2 * sizeof(int16_t);
     case Plane::kRgb: return 3 * static_cast<size_t>(g.width()) * static_cast<size_t>(g.height());
     case Plane::kRefPicture: return cells4 * 2 * sizeof(int32_t);
+    case Plane::kMotion: return MotionRow::bytes(g);
   }
   return 0;
 }
@@ -51,6 +53,9 @@ void Clip::fill_lost(int64_t t, PlaneMask which) {
       std::memset(row<uint8_t>(plane, t), 255, bytes);
     } else if (plane == Plane::kQp) {
       std::fill_n(row<int16_t>(plane, t), bytes / 2, kQpNone);
+    } else if (plane == Plane::kMotion) {
+      const MotionRow motion = MotionRow::of(row<uint8_t>(plane, t), geometry);
+      for (size_t mb = 0; mb < MotionRow::macroblocks(geometry); ++mb) motion.lose(mb);
     } else if (plane == Plane::kRefPicture) {
       std::fill_n(row<int32_t>(plane, t), bytes / 4, kRefPictureUnused);
     } else {

@@ -16,6 +16,7 @@ constexpr const char* plane_name(Plane plane) {
     case Plane::kResidualUv: return "residual_uv";
     case Plane::kRgb: return "rgb";
     case Plane::kRefPicture: return "ref_picture";  // internal
+    case Plane::kMotion: return "motion";           // internal
   }
   return "?";
 }

@@ -18,8 +18,10 @@ enum class Plane : uint8_t {
   // FrameIndex::pictures), or one of kRefPicture... below. Accumulation traces through it, because
   // a reference that is not presented has no presentation index.
   kRefPicture,
+  // Internal: kMv and kRefPicture in the form of frame/motion_row.h, from the H.264 parser only.
+  kMotion,
 };
-inline constexpr int kPlaneCount = 9;
+inline constexpr int kPlaneCount = 10;
 
 using PlaneMask = uint32_t;
 constexpr PlaneMask mask_of(Plane p) { return 1u << static_cast<unsigned>(p); }

@@ -47,6 +47,8 @@ class MotionCursor {
         scratch_(scratch),
         sink_(sink),
         w8_(motion.w8()) {
+    if (kB) scratch.one_motion.resize(static_cast<size_t>(motion.width_mbs));
+    one_motion_ = scratch.one_motion.data();
     for (size_t list = 0; list < kLists; ++list) {
       // One quadrant more than the row: C of the last macroblock is never available.
       scratch.above[list].assign(static_cast<size_t>(w8_) + 2, kNotAvailable);
@@ -99,6 +101,7 @@ class MotionCursor {
         rows.mv[list] = row_mv_[list];
         rows.ref_idx[list] = row_ref_[list];
       }
+      if (kB) rows.one_motion = one_motion_;
       sink_->row(mb_y_, x0, x1, rows);
       for (const int mb : scratch_.lost) sink_->lost(mb);
     }
@@ -190,6 +193,7 @@ class MotionCursor {
   std::array<int8_t, 2> corner_{};               // of the macroblock above and to the left
   std::array<Mv*, 2> mv_{};                      // at the macroblock
   std::array<std::array<int8_t, 4>, 2> refs_{};  // of the macroblock, per quadrant
+  uint8_t* one_motion_ = nullptr;                // MotionRows::one_motion; of B slices
 
  private:
   MotionScratch& scratch_;

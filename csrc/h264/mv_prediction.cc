@@ -78,6 +78,7 @@ class Walker : private MotionCursor<kB> {
   using Base::motion_;
   using Base::mv_;
   using Base::no_motion;
+  using Base::one_motion_;
   using Base::refs_;
   using Base::set_refs;
   using Base::start_row;
@@ -341,6 +342,7 @@ class Walker : private MotionCursor<kB> {
     if (direct_.spatial()) {
       const Spatial s = spatial_prediction();
       const uint32_t zero = zeroed_blocks(s);
+      one_motion_[mb_x_] = zero == 0;
       for (size_t list = 0; list < 2; ++list) {
         const int l = static_cast<int>(list);
         whole(l, s.ref[list], s.mv[list]);
@@ -354,6 +356,7 @@ class Walker : private MotionCursor<kB> {
     DirectMotion direct;
     check(direct_.temporal(mb_x_, mb_y_, 15, &direct));
     if (unresolved_ || lost_) return;
+    one_motion_[mb_x_] = direct.uniform;
     if (direct.uniform) {
       for (size_t list = 0; list < 2; ++list) {
         whole(static_cast<int>(list), direct.ref_idx[list][0], direct.mv[list][0]);

@@ -35,6 +35,7 @@ struct MotionScratch {
   std::array<std::vector<Mv>, 2> mv_rows;      // two rows of macroblocks, where nothing is kept
   std::array<std::vector<int8_t>, 2> ref_row;  // likewise
   std::vector<int> lost;                       // macroblocks of the row that are lost
+  std::vector<uint8_t> one_motion;             // MotionRows::one_motion
   DirectSlice direct;
 };
 

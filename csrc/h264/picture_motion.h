@@ -49,6 +49,9 @@ struct PictureMotion {
 struct MotionRows {
   std::array<const Mv*, 2> mv{};
   std::array<const int8_t*, 2> ref_idx{};
+  // Per macroblock from the left edge: not 0 where a direct one certainly has one motion. Null: not
+  // known.
+  const uint8_t* one_motion = nullptr;
 };
 
 // Takes rows of macroblocks as they are derived, while they are hot.

@@ -27,6 +27,72 @@ void write_labels(const int8_t* ref_idx, int quadrants, const T* label, T none, 
   std::memcpy(out + stride, out, static_cast<size_t>(quadrants) * 2 * sizeof(T));
 }
 
+// One list of a row of macroblocks.
+class ListRow {
+ public:
+  ListRow(const MotionRows& rows, size_t list, const SliceLabels* labels, int width_mbs) {
+    if (rows.mv[list] == nullptr) return;
+    mv_ = rows.mv[list];
+    ref_idx_ = rows.ref_idx[list];
+    label_ = labels->ref_picture[list].data();
+    w4_ = ptrdiff_t{4} * width_mbs;
+  }
+
+  // The block in column `x` of the row.
+  void read(ptrdiff_t x, ptrdiff_t y, size_t list, Prediction& to) const {
+    if (mv_ == nullptr) return;
+    const Mv mv = mv_[y * w4_ + x];
+    to.mv[list][0] = mv.x;
+    to.mv[list][1] = mv.y;
+    to.picture[list] = label_[ref_idx_[y / 2 * (w4_ / 2) + x / 2] + 1];
+  }
+
+  // Not 0: some vectors differ within 8x8 blocks; some vectors or references do between them.
+  struct Difference {
+    uint64_t within = 0;
+    uint64_t between = 0;
+  };
+  Difference difference(int mb_x) const {
+    Difference d;
+    if (mv_ == nullptr) return d;
+    const auto halves = [](uint64_t pair) { return (pair ^ pair >> 32) & 0xFFFFFFFF; };
+    std::array<std::array<uint64_t, 2>, 4> pair;  // of vectors
+    for (ptrdiff_t y = 0; y < 4; ++y) {
+      std::memcpy(pair[static_cast<size_t>(y)].data(), mv_ + y * w4_ + ptrdiff_t{4} * mb_x, 16);
+    }
+    for (size_t half = 0; half < 2; ++half) {
+      d.within |= (pair[0][half] ^ pair[1][half]) | (pair[2][half] ^ pair[3][half]) |
+                  halves(pair[0][half]) | halves(pair[2][half]);
+      d.between |= pair[0][half] ^ pair[2][half];
+    }
+    const int8_t* const upper = ref_idx_ + ptrdiff_t{2} * mb_x;
+    const int8_t* const lower = upper + w4_ / 2;
+    const bool same = upper[0] == upper[1] && upper[0] == lower[0] && upper[0] == lower[1];
+    d.between |= (pair[0][0] ^ pair[0][1]) | (same ? 0 : 1);
+    return d;
+  }
+
+ private:
+  const Mv* mv_ = nullptr;  // null: the list is not used
+  const int8_t* ref_idx_ = nullptr;
+  const int32_t* label_ = nullptr;
+  ptrdiff_t w4_ = 0;
+};
+
+bool is_direct(MbType type) { return type == MbType::kBSkip || type == MbType::kBDirect16x16; }
+
+// What a type alone says, kAnyMotion where the vectors have to.
+MotionShape shape_of(MbType type) {
+  switch (type) {
+    case MbType::kInter16x8:
+    case MbType::kInter8x16: return kFourMotions;
+    case MbType::kBSkip:
+    case MbType::kBDirect16x16:
+    case MbType::kInter8x8: return kAnyMotion;
+    default: return kOneMotion;
+  }
+}
+
 int16_t distance(const FrameIndex& index, int32_t from, int32_t to) {
   if (to < 0 || static_cast<size_t>(to) >= index.pictures.size()) return kRefMissing;
   const int32_t here = index.pictures[static_cast<size_t>(from)].presentation;
@@ -91,6 +157,9 @@ PlaneRow PlaneRow::of(Clip& clip, int64_t row, PlaneMask planes) {
   if (wants(Plane::kMv)) r.mv = clip.row<int16_t>(Plane::kMv, row);
   if (wants(Plane::kRef)) r.ref = clip.row<int16_t>(Plane::kRef, row);
   if (wants(Plane::kRefPicture)) r.ref_picture = clip.row<int32_t>(Plane::kRefPicture, row);
+  if (wants(Plane::kMotion)) {
+    r.motion = MotionRow::of(clip.row<uint8_t>(Plane::kMotion, row), clip.geometry);
+  }
   if (wants(Plane::kMbType)) r.mb_type = clip.row<uint8_t>(Plane::kMbType, row);
   if (wants(Plane::kQp)) r.qp = clip.row<int16_t>(Plane::kQp, row);
   if (wants(Plane::kBits)) r.bits = clip.row<uint16_t>(Plane::kBits, row);
@@ -103,7 +172,7 @@ PlaneRow PlaneRow::of(Clip& clip, int64_t row, PlaneMask planes) {
   return r;
 }
 
-void PlaneSink::write_motion(int mb_y, int x0, int x1, const MotionRows& rows) {
+void PlaneSink::write_blocks(int mb_y, int x0, int x1, const MotionRows& rows) {
   const ptrdiff_t w4 = width_mbs_ * 4;
   const ptrdiff_t w8 = width_mbs_ * 2;
   const ptrdiff_t plane4 = w4 * height_mbs_ * 4;
@@ -140,8 +209,44 @@ void PlaneSink::write_motion(int mb_y, int x0, int x1, const MotionRows& rows) {
   }
 }
 
+void PlaneSink::write_motion(int mb_y, int x0, int x1, const MotionRows& rows) {
+  const std::array<ListRow, 2> lists = {ListRow(rows, 0, labels_, width_mbs_),
+                                        ListRow(rows, 1, labels_, width_mbs_)};
+  for (int x = x0; x < x1; ++x) {
+    const auto mb = static_cast<size_t>(mb_y * width_mbs_ + x);
+    const MbType type = macroblocks_[mb].mb_type;
+    if (type == MbType::kLost) {
+      out_.motion.lose(mb);
+      continue;
+    }
+    const auto at = [&](int block_x, int block_y) {
+      Prediction p;
+      for (size_t list = 0; list < 2; ++list) lists[list].read(4 * x + block_x, block_y, list, p);
+      return p;
+    };
+    MotionShape shape = shape_of(type);
+    if (rows.one_motion != nullptr && is_direct(type) && rows.one_motion[x] != 0) {
+      shape = kOneMotion;
+    } else if (shape == kAnyMotion) {
+      const ListRow::Difference d0 = lists[0].difference(x);
+      const ListRow::Difference d1 = lists[1].difference(x);
+      shape = (d0.within | d1.within) != 0     ? kAnyMotion
+              : (d0.between | d1.between) != 0 ? kFourMotions
+                                               : kOneMotion;
+    }
+    out_.motion.shapes[mb] = shape;
+    out_.motion.first[mb] = at(0, 0);
+    if (shape == kOneMotion) continue;
+    Prediction* const blocks = out_.motion.blocks + mb * MotionRow::kBlocks;
+    const int step = shape == kFourMotions ? 2 : 1;
+    const int side = 4 / step;
+    for (int i = 0; i < side * side; ++i) blocks[i] = at(i % side * step, i / side * step);
+  }
+}
+
 void PlaneSink::row(int mb_y, int x0, int x1, const MotionRows& rows) {
-  if (out_.wants_motion()) write_motion(mb_y, x0, x1, rows);
+  if (out_.wants_blocks()) write_blocks(mb_y, x0, x1, rows);
+  if (out_.motion.first != nullptr) write_motion(mb_y, x0, x1, rows);
   const int first = mb_y * width_mbs_ + x0;
   const int end = mb_y * width_mbs_ + x1;
   if (out_.mb_type != nullptr) {
@@ -173,6 +278,7 @@ void PlaneSink::lost(int mb) {
   if (out_.mb_type != nullptr) out_.mb_type[mb] = static_cast<uint8_t>(MbType::kLost);
   if (out_.qp != nullptr) out_.qp[mb] = kQpNone;
   if (out_.bits != nullptr) out_.bits[mb] = 0;
+  if (out_.motion.first != nullptr) out_.motion.lose(static_cast<size_t>(mb));
   const ptrdiff_t w = width_mbs_ * 16;
   const ptrdiff_t x = mb % width_mbs_;
   const ptrdiff_t y = mb / width_mbs_;

@@ -7,6 +7,7 @@
 
 #include "frame/clip.h"
 #include "frame/frame_index.h"
+#include "frame/motion_row.h"
 #include "h264/macroblock.h"
 #include "h264/picture_motion.h"
 
@@ -27,6 +28,7 @@ struct PlaneRow {
   int16_t* mv = nullptr;           // (2, 2, H4, W4)
   int16_t* ref = nullptr;          // (2, H4, W4)
   int32_t* ref_picture = nullptr;  // (2, H4, W4)
+  MotionRow motion;
   uint8_t* mb_type = nullptr;
   int16_t* qp = nullptr;
   uint16_t* bits = nullptr;
@@ -35,7 +37,8 @@ struct PlaneRow {
   uint32_t* residual_written = nullptr;
 
   static PlaneRow of(Clip& clip, int64_t row, PlaneMask planes);
-  bool wants_motion() const { return mv != nullptr || ref != nullptr || ref_picture != nullptr; }
+  bool wants_blocks() const { return mv != nullptr || ref != nullptr || ref_picture != nullptr; }
+  bool wants_motion() const { return wants_blocks() || motion.first != nullptr; }
   bool wants_residual() const { return residual_y != nullptr || residual_uv != nullptr; }
 };
 
@@ -56,6 +59,7 @@ class PlaneSink final : public MotionSink {
   void still(int first_mb, int count);
 
  private:
+  void write_blocks(int mb_y, int x0, int x1, const MotionRows& rows);
   void write_motion(int mb_y, int x0, int x1, const MotionRows& rows);
 
   const int width_mbs_;

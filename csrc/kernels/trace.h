@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/motion_shape.h"
 #include "kernels/trace_pixel.h"
 
 namespace cvdecode::kernels {
@@ -35,13 +36,6 @@ struct BlockMotion {
   int16_t x = 0;  // quarter luma samples, source = here + (x, y) / 4
   int16_t y = 0;
   int32_t source = kSourceStop;
-};
-
-// What the blocks of a macroblock have in common.
-enum MotionShape : uint8_t {
-  kAnyMotion = 0,    // nothing, or it is not known
-  kOneMotion = 1,    // all move alike
-  kFourMotions = 2,  // those of each 8x8 block do
 };
 
 // The planes of one map, each width x height of its grid without padding; null = not carried.
@@ -127,16 +121,6 @@ struct SelectJob {
   BlockMotion* out = nullptr;
 };
 
-// The macroblocks of a row, from the planes as they are (H.264: the blocks of an 8x8 block have the
-// same references).
-struct ShapeJob {
-  const int16_t* mv[4] = {};   // first row of blocks: x and y of list 0, of list 1
-  const int32_t* ref[2] = {};  //
-  ptrdiff_t stride = 0;        // blocks from row to row
-  int count = 0;               // macroblocks, at least 1
-  uint8_t* out = nullptr;      // MotionShape of each, of both lists together
-};
-
 // Cells of a row of a map, to the end of the row.
 struct EndRow {
   const int16_t* at_x = nullptr;
@@ -152,7 +136,6 @@ struct TraceKernels {
   // returns how many these are. More of the row may be written, and is written again.
   // `longest` grows to the largest component of a vector met (absolute), or somewhat more.
   int (*select)(const SelectJob& job, int32_t& longest);
-  void (*shapes)(const ShapeJob& job);
   int64_t (*pixels)(const TraceJob& job);  // luma grid: x, y, end, mask, at_*, hops, residual_y
   int64_t (*chroma)(const TraceJob& job);  // chroma grid: residual_u, residual_v, mask_uv
   // grid=4: a map has one cell per 4x4 block; packed, hops, and the planes where they are not null.

@@ -1,7 +1,5 @@
 // The SIMD builds of grid=4: words of four lanes, macroblock by macroblock. Highway compiles this
 // file once per target.
-#include <hwy/cache_control.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
@@ -18,6 +16,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/trace_lanes-inl.h"
+#include "kernels/trace_leaving-inl.h"
 #include "kernels/trace_walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,7 +25,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 // What a source means to a cell: a word of its map, or one and the same word wherever it is.
-struct Origin {
+struct alignas(64) Origin {
   const uint64_t* words = nullptr;
   uint64_t keep = 0;      // all bits: words[index] counts, none: words[0]
   uint64_t word[4] = {};  // which `words` points to where nothing else is there
@@ -39,13 +38,17 @@ struct Origin {
 class BlockTracer {
  public:
   explicit BlockTracer(const TraceJob& job)
-      : job_(job), out_(job.out), width_(job.width / 4), height_(job.height / 4) {
-    // Words that no later picture looks at: one row of macroblocks, still warm when it is unpacked.
+      : job_(job),
+        out_(job.out),
+        width_(job.width / 4),
+        height_(job.height / 4),
+        leaving_(job.out, width_, height_) {
+    // Words that no later picture looks at: two rows of macroblocks, of which one is unpacked.
     if (out_.packed == nullptr) {
-      passing_ = std::make_unique_for_overwrite<uint64_t[]>(4 * static_cast<size_t>(width_));
+      passing_ = std::make_unique_for_overwrite<uint64_t[]>(8 * static_cast<size_t>(width_));
     }
 #if HWY_TARGET != HWY_SCALAR
-    streams_ = may_stream();
+    if (job_.shapes == nullptr) own_shapes_.resize(static_cast<size_t>(width_ / 4));
 #endif
   }
 
@@ -53,17 +56,20 @@ class BlockTracer {
     find_origins();
     const uint8_t* shapes = job_.shapes;
     for (int by = job_.top; by < job_.end_row(); by += 4) {
-      words_ = passing_ != nullptr ? passing_.get() : out_.packed + by * width_;
+      words_ = passing_ == nullptr ? out_.packed + by * width_ : passing_.get() + (by & 4) * width_;
       top_ = by;
       macroblock_row(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * width_, shapes);
-      if (out_.x != nullptr) unpack(by * width_, 4 * width_);
+      leaving_.finish();
+      if (out_.x != nullptr) leaving_.start(words_, by * width_, 4 * width_);
       if (shapes != nullptr) shapes += width_ / 4;
     }
-    if (streams_) hwy::FlushStream();
+    leaving_.finish();
+    leaving_.flush();
     return clipped_;
   }
 
  private:
+  static constexpr int kGroup = 16;  // columns of cells
   // Sources are negative too: places in origins_ start here.
   static constexpr int kBefore = 3;
 
@@ -97,18 +103,27 @@ class BlockTracer {
     (void)shapes;
     for (int bx = 0; bx < width_; bx += 4) cell_by_cell(rows + bx, bx);
 #else
-    const bool plain = out_.hops == nullptr && safe_ >= 0;
-    for (int bx = 0; bx < width_; bx += 4) {
-      uint8_t shape = kAnyMotion;
-      if (shapes != nullptr) {
-        shape = shapes[bx / 4];
-      } else if (is_uniform(rows + bx, ptrdiff_t{width_})) {
-        shape = kOneMotion;
+    if (out_.hops != nullptr || safe_ < 0) {
+      for (int bx = 0; bx < width_; bx += 4) cell_by_cell(rows + bx, bx);
+      return;
+    }
+    if (shapes == nullptr) {
+      for (int bx = 0; bx < width_; bx += 4) {
+        own_shapes_[static_cast<size_t>(bx / 4)] =
+            is_uniform(rows + bx, ptrdiff_t{width_}) ? kOneMotion : kAnyMotion;
       }
-      if (plain && shape == kOneMotion && trace_one(rows[bx], bx)) continue;
-      if (plain && shape == kFourMotions && trace_four(rows + bx, bx)) continue;
-      if (plain && trace_split(rows + bx, bx)) continue;
-      cell_by_cell(rows + bx, bx);
+      shapes = own_shapes_.data();
+    }
+    for (int left = 0; left < width_; left += kGroup) {
+      const int right = std::min(left + kGroup, width_);
+      for (int bx = left; bx < right; bx += 4) {
+        if (job_.longest <= safe_) bx = trace_ones(rows, shapes, bx, right);
+        if (bx == right) break;
+        if (shapes[bx / 4] == kFourMotions && trace_four(rows + bx, bx)) continue;
+        if (!trace_split(rows + bx, bx)) cell_by_cell(rows + bx, bx);
+      }
+      // While these are computed, as many of the row before can leave.
+      leaving_.go_on(4 * kGroup);
     }
 #endif
   }
@@ -147,18 +162,41 @@ class BlockTracer {
     return inside || origin.keep == 0;
   }
 
-  HWY_INLINE bool trace_one(const BlockMotion& m, int left) {
-    Place place;
-    if (!find_place(m, left, top_, 4, place)) return false;
-    const auto v = hn::BitCast(Lanes(), hn::Set(Words(), place.v));
-    const uint64_t* in = place.words + place.first;
-    uint64_t* out = words_ + left;
-    for (int y = 0; y < 4; ++y, in += place.stride, out += width_) {
-      for (int i = 0; i < 4; i += kCells) {
-        store(hn::Sub(hn::BitCast(Lanes(), hn::LoadU(Words(), in + i)), v), out + i);
+  // Macroblocks of one motion in columns [left, right), up to the first that is another or has
+  // cells that are clamped or may be void. Returns its column. No sum saturates.
+  HWY_NOINLINE int trace_ones(const BlockMotion* rows, const uint8_t* shapes, int left,
+                              int right) const {
+    // Kept in registers: what is written might be members, as far as the compiler knows.
+    const Origin* const origins = origins_.data() + kBefore;
+    const ptrdiff_t width = width_;
+    const ptrdiff_t top = top_;
+    const auto most_x = static_cast<size_t>(width_ - 4);
+    const auto most_y = static_cast<size_t>(height_ - 4);
+    uint64_t* const words = words_;
+    ptrdiff_t bx = left;
+    for (; bx < right && shapes[bx / 4] == kOneMotion; bx += 4) {
+      const uint64_t m = bits_of(rows + bx);
+      const int64_t source = static_cast<int64_t>(m) >> 32;
+      const Origin& origin = origins[source];
+      const ptrdiff_t x = bx + block_shift(static_cast<int16_t>(m));
+      const ptrdiff_t y = top + block_shift(static_cast<int16_t>(m >> 16));
+      const bool plain =
+          static_cast<size_t>(x) <= most_x && static_cast<size_t>(y) <= most_y && !origin.careful;
+      if (!plain && origin.keep != 0) break;
+      const uint64_t* const in =
+          origin.words + (static_cast<uint64_t>(y * width + x) & origin.keep);
+      const auto stride = static_cast<ptrdiff_t>(static_cast<uint64_t>(width) & origin.keep);
+      // Those that do not leave the picture have no vector.
+      const auto v = hn::BitCast(
+          Lanes(), hn::Set(Words(), m & ~static_cast<uint64_t>(source >> 63) & 0xFFFFFFFF));
+      for (ptrdiff_t cell = 0; cell < 4; ++cell) {
+        for (ptrdiff_t i = 0; i < 4; i += kCells) {
+          store(hn::Sub(hn::BitCast(Lanes(), hn::LoadU(Words(), in + cell * stride + i)), v),
+                words + bx + cell * width + i);
+        }
       }
     }
-    return true;
+    return static_cast<int>(bx);
   }
 
   // A motion for each 2x2 cells.
@@ -197,7 +235,7 @@ class BlockTracer {
     HWY_ALIGN uint64_t place[16];
     HWY_ALIGN uint64_t vectors[16];
     HWY_ALIGN static constexpr int32_t kColumn[8] = {0, 0, 1, 0, 2, 0, 3, 0};
-    const auto two = hn::Set(di, 2);
+    const auto ten = hn::Set(di, 10);
     const auto most_x = hn::Set(di, width_ - 1);
     const auto most_y = hn::Set(di, height_ - 1);
     const auto safe = hn::Set(di, safe_);
@@ -217,8 +255,8 @@ class BlockTracer {
         const auto vy = hn::ShiftRight<16>(xy);
         largest = hn::Max(largest, hn::Max(hn::Abs(vx), hn::Abs(vy)));
         // block_shift()
-        const auto dx = hn::ShiftRight<2>(hn::Add(hn::ShiftRight<2>(hn::Add(vx, two)), two));
-        const auto dy = hn::ShiftRight<2>(hn::Add(hn::ShiftRight<2>(hn::Add(vy, two)), two));
+        const auto dx = hn::ShiftRight<4>(hn::Add(vx, ten));
+        const auto dy = hn::ShiftRight<4>(hn::Add(vy, ten));
         const auto column = hn::Add(hn::Load(di, kColumn + 2 * i), hn::Set(di, left));
         const auto x = hn::Min(hn::Max(hn::Add(column, dx), hn::Zero(di)), most_x);
         const auto row = hn::Min(hn::Max(hn::Add(hn::Set(di, top_ + y), dy), hn::Zero(di)), most_y);
@@ -281,86 +319,18 @@ class BlockTracer {
     }
   }
 
-  // Cells [first, first + n) of the planes from this row's words; n is a multiple of 16.
-  HWY_INLINE void unpack(int first, int n) {
-    int i = 0;
-#if HWY_TARGET != HWY_SCALAR
-    if (streams_) {
-      i = unpack_many<true>(hn::ScalableTag<uint32_t>(), first, i, n);
-    } else {
-      i = unpack_many<false>(hn::ScalableTag<uint32_t>(), first, i, n);
-    }
-    i = unpack_many<false>(hn::CappedTag<uint32_t, 8>(), first, i, n);
-#endif
-    for (; i < n; ++i) {
-      out_.x[first + i] = cell_x(words_[i]);
-      out_.y[first + i] = cell_y(words_[i]);
-      out_.mask[first + i] = cell_mask(words_[i]);
-      out_.end[first + i] = cell_end(words_[i]);
-    }
-  }
-
-#if HWY_TARGET != HWY_SCALAR
-  // From cell i on, two for each 32-bit lane at a time; returns how far it came.
-  template <bool kStream, class D>
-  HWY_INLINE int unpack_many(D d32, int first, int i, int n) const {
-    const hn::Repartition<uint16_t, D> d16;
-    const hn::Rebind<uint8_t, decltype(d16)> d8;
-    const hn::RebindToSigned<D> di32;
-    const auto lanes = static_cast<int>(hn::Lanes(d32));
-    const auto* in = reinterpret_cast<const uint32_t*>(words_);
-    auto* x = reinterpret_cast<uint16_t*>(out_.x + first);
-    auto* y = reinterpret_cast<uint16_t*>(out_.y + first);
-    auto* end = out_.end + first;
-    auto* mask = out_.mask + first;
-    const auto put = [](auto v, auto d, auto* to) HWY_ATTR {
-      // There is no such store of less than 128 bits.
-      if constexpr (kStream && hn::MaxLanes(decltype(d)()) * sizeof(*to) >= 16) {
-        hn::Stream(v, d, to);
-      } else {
-        hn::StoreU(v, d, to);
-      }
-    };
-    for (; i + 2 * lanes <= n; i += 2 * lanes) {
-      const uint32_t* from = in + 2 * static_cast<ptrdiff_t>(i);
-      const auto a = hn::LoadU(d32, from);
-      const auto b = hn::LoadU(d32, from + lanes);
-      const auto c = hn::LoadU(d32, from + 2 * static_cast<ptrdiff_t>(lanes));
-      const auto d = hn::LoadU(d32, from + 3 * static_cast<ptrdiff_t>(lanes));
-      const auto xy0 = hn::BitCast(d16, hn::ConcatEven(d32, b, a));
-      const auto xy1 = hn::BitCast(d16, hn::ConcatEven(d32, d, c));
-      const auto ends0 = hn::ConcatOdd(d32, b, a);
-      const auto ends1 = hn::ConcatOdd(d32, d, c);
-      put(hn::ConcatEven(d16, xy1, xy0), d16, x + i);
-      put(hn::ConcatOdd(d16, xy1, xy0), d16, y + i);
-      put(hn::ShiftRight<8>(hn::BitCast(di32, ends0)), di32, end + i);
-      put(hn::ShiftRight<8>(hn::BitCast(di32, ends1)), di32, end + i + lanes);
-      const auto low = hn::ConcatEven(d16, hn::BitCast(d16, ends1), hn::BitCast(d16, ends0));
-      put(hn::TruncateTo(d8, low), d8, mask + i);
-    }
-    return i;
-  }
-  // Whether the planes take whole vectors past the caches, and are too large for the nearer ones.
-  bool may_stream() const {
-    if (out_.x == nullptr || width_ * height_ * 9 <= (1 << 19)) return false;
-    uintptr_t odd = static_cast<uintptr_t>(width_) * 4;
-    for (const void* plane :
-         {static_cast<const void*>(out_.x), static_cast<const void*>(out_.y),
-          static_cast<const void*>(out_.end), static_cast<const void*>(out_.mask)}) {
-      odd |= reinterpret_cast<uintptr_t>(plane);
-    }
-    return odd % HWY_MAX(16, HWY_LANES(uint8_t)) == 0;
-  }
-#endif
+  static constexpr int kAll = 1 << 30;
+  static constexpr int kSome = 32;
 
   const TraceJob& job_;
   const Map out_;
   const int width_, height_;
   std::vector<Origin> origins_;  // by source + kBefore
   int32_t safe_ = 0;
-  bool careful_ = false;  // cells may be void, or sums saturate
-  bool streams_ = false;
+  bool careful_ = false;             // cells may be void, or sums saturate
+  std::vector<uint8_t> own_shapes_;  // of a row of macroblocks, where the job does not say
   std::unique_ptr<uint64_t[]> passing_;
+  WordsLeaving leaving_;       // of the row of macroblocks before
   uint64_t* words_ = nullptr;  // of the row of macroblocks at block row top_
   int top_ = 0;
   int64_t clipped_ = 0;

@@ -13,8 +13,13 @@ namespace {
 
 TraceKernels chosen(const std::string& name) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  return {chosen_select(), chosen_shapes(),      chosen_pixels(),   chosen_chroma(),
-          chosen_blocks(), chosen_run_of_ends(), chosen_subtract(), name};
+  return {chosen_select(),
+          chosen_pixels(),
+          chosen_chroma(),
+          chosen_blocks(),
+          chosen_run_of_ends(),
+          chosen_subtract(),
+          name};
 }
 
 }  // namespace

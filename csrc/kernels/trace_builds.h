@@ -10,13 +10,10 @@ namespace cvdecode::kernels {
 
 using TraceKernel = int64_t (*)(const TraceJob& job);
 using SelectKernel = int (*)(const SelectJob& job, int32_t& longest);
-
-using ShapeKernel = void (*)(const ShapeJob& job);
 using EndsKernel = int (*)(const EndRow& row);
 using SubtractKernel = void (*)(const uint8_t* from, int count, int16_t* to);
 
 SelectKernel chosen_select();
-ShapeKernel chosen_shapes();
 TraceKernel chosen_pixels();
 TraceKernel chosen_chroma();
 TraceKernel chosen_blocks();

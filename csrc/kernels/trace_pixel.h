@@ -21,7 +21,7 @@ CVDECODE_HD inline int luma_shift(int v) { return (v + 2) >> 2; }
 CVDECODE_HD inline int chroma_shift(int v) { return (v + 4) >> 3; }
 // grid=4: pi of the centre of block b lies in block clamp(b + block_shift(v)), because the centre
 // is sample 4 b + 2 and the picture is whole blocks.
-CVDECODE_HD inline int block_shift(int v) { return (2 + luma_shift(v)) >> 2; }
+CVDECODE_HD inline int block_shift(int v) { return (v + 10) >> 4; }  // = (2 + luma_shift(v)) >> 2
 
 CVDECODE_HD inline int source_luma(int at, int v, int size) {
   return clamp_to(at + luma_shift(v), size);

@@ -23,28 +23,6 @@ int select_run(const SelectJob& job, int32_t& longest) {
   return n;
 }
 
-MotionShape shape_of(const ShapeJob& job, int mb) {
-  bool one = true;
-  bool four = true;
-  for (ptrdiff_t y = 0; y < 4; ++y) {
-    for (ptrdiff_t x = 0; x < 4; ++x) {
-      const ptrdiff_t first = 4 * mb;
-      const ptrdiff_t here = first + y * job.stride + x;
-      const ptrdiff_t corner = first + y / 2 * 2 * job.stride + x / 2 * 2;
-      for (const int16_t* mv : job.mv) {
-        one &= mv[here] == mv[first];
-        four &= mv[here] == mv[corner];
-      }
-      for (const int32_t* ref : job.ref) one &= ref[corner] == ref[first];
-    }
-  }
-  return one ? kOneMotion : (four ? kFourMotions : kAnyMotion);
-}
-
-void shape_row(const ShapeJob& job) {
-  for (int mb = 0; mb < job.count; ++mb) job.out[mb] = shape_of(job, mb);
-}
-
 // What all samples of a macroblock ended in, from the planes of its first sample on.
 uint64_t shared_end_of(const int32_t* end, const uint8_t* mask, int stride) {
   for (int y = 0; y < 16; ++y) {
@@ -117,8 +95,8 @@ void subtract(const uint8_t* from, int count, int16_t* to) {
 }  // namespace
 
 const TraceKernels& trace_scalar() {
-  static const TraceKernels kTable = {select_run,   shape_row,   trace_pixels, trace_chroma,
-                                      trace_blocks, run_of_ends, subtract,     "scalar"};
+  static const TraceKernels kTable = {select_run,  trace_pixels, trace_chroma, trace_blocks,
+                                      run_of_ends, subtract,     "scalar"};
   return kTable;
 }
 

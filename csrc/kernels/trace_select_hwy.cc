@@ -1,9 +1,6 @@
-// The SIMD builds of the selection: blocks of a row whose references are the same, and what the
-// blocks of macroblocks have in common.
+// The SIMD build of the selection: blocks of a row whose references are the same.
 #include <algorithm>
-#include <cstddef>
 #include <cstdlib>
-#include <cstring>
 
 #include "kernels/trace.h"
 #include "kernels/trace_builds.h"
@@ -71,87 +68,6 @@ int Select(const SelectJob& job, int32_t& longest) {
   return n;
 }
 
-// One macroblock, where no vector would fit.
-HWY_INLINE MotionShape shape_of(const ShapeJob& job, ptrdiff_t first) {
-  const ptrdiff_t stride = job.stride;
-  uint64_t one = 0;
-  uint64_t four = 0;
-  for (const int16_t* mv : job.mv) {
-    uint64_t rows[4];
-    for (ptrdiff_t y = 0; y < 4; ++y)
-      std::memcpy(&rows[y], mv + first + y * stride, sizeof rows[y]);
-    const auto pairs = [](uint64_t row) { return (row ^ row >> 16) & 0x0000FFFF0000FFFF; };
-    four |= (rows[0] ^ rows[1]) | (rows[2] ^ rows[3]) | pairs(rows[0]) | pairs(rows[2]);
-    one |= (rows[0] ^ rows[2]) | ((rows[0] ^ rows[0] >> 32) & 0xFFFFFFFF);
-  }
-  for (const int32_t* ref : job.ref) {
-    const int32_t* upper = ref + first;
-    const int32_t* lower = upper + 2 * stride;
-    one |= static_cast<uint32_t>((upper[0] ^ upper[2]) | (upper[0] ^ lower[0]) |
-                                 (upper[0] ^ lower[2]));
-  }
-  return (one | four) == 0 ? kOneMotion : (four == 0 ? kFourMotions : kAnyMotion);
-}
-
-#if HWY_TARGET != HWY_SCALAR
-// As many as there are 64-bit lanes in a vector.
-HWY_INLINE void store_shapes(const ShapeJob& job, ptrdiff_t mb) {
-  const hn::ScalableTag<uint64_t> d64;
-  const hn::Repartition<uint32_t, decltype(d64)> d32;
-  const hn::Repartition<int32_t, decltype(d64)> di32;
-  const hn::Repartition<uint16_t, decltype(d64)> d16;
-  const hn::Repartition<int16_t, decltype(d64)> di16;
-  const hn::Rebind<uint8_t, decltype(d64)> d8;
-  const ptrdiff_t first = 4 * mb;
-  auto one = hn::Zero(d64);
-  auto four = hn::Zero(d64);
-  for (const int16_t* mv : job.mv) {
-    const auto row = [&](ptrdiff_t y) HWY_ATTR {
-      return hn::BitCast(d64, hn::LoadU(di16, mv + first + y * job.stride));
-    };
-    const auto pairs = [&](hn::Vec<decltype(d64)> v) HWY_ATTR {
-      return hn::Xor(v, hn::BitCast(d64, hn::Reverse2(d16, hn::BitCast(d16, v))));
-    };
-    const auto upper = row(0);
-    const auto lower = row(2);
-    four = hn::Or3(four, hn::Xor(upper, row(1)), hn::Xor(lower, row(3)));
-    four = hn::Or3(four, pairs(upper), pairs(lower));
-    const auto halves = hn::BitCast(d64, hn::Reverse2(d32, hn::BitCast(d32, upper)));
-    one = hn::Or3(one, hn::Xor(upper, lower), hn::Xor(upper, halves));
-  }
-  for (const int32_t* ref : job.ref) {
-    // 128 bits a macroblock.
-    const auto differ = [&](size_t half) HWY_ATTR {
-      const int32_t* from = ref + first + half * hn::Lanes(di32);
-      const auto upper = hn::LoadU(di32, from);
-      const auto lower = hn::LoadU(di32, from + 2 * job.stride);
-      return hn::BitCast(d64,
-                         hn::Or(hn::Xor(upper, lower), hn::Xor(upper, hn::Broadcast<0>(upper))));
-    };
-    const auto low = differ(0);
-    const auto high = differ(1);
-    one = hn::Or3(one, hn::ConcatEven(d64, high, low), hn::ConcatOdd(d64, high, low));
-  }
-  const auto none = hn::Zero(d64);
-  const auto shape =
-      hn::IfThenElse(hn::Eq(hn::Or(one, four), none), hn::Set(d64, uint64_t{kOneMotion}),
-                     hn::IfThenElseZero(hn::Eq(four, none), hn::Set(d64, uint64_t{kFourMotions})));
-  hn::StoreU(hn::TruncateTo(d8, shape), d8, job.out + mb);
-}
-#endif
-
-void Shapes(const ShapeJob& job) {
-#if HWY_TARGET != HWY_SCALAR
-  const auto lanes = static_cast<int>(hn::Lanes(hn::ScalableTag<uint64_t>()));
-  if (job.count >= lanes) {
-    for (int mb = 0; mb + lanes < job.count; mb += lanes) store_shapes(job, mb);
-    store_shapes(job, job.count - lanes);  // some once more
-    return;
-  }
-#endif
-  for (int mb = 0; mb < job.count; ++mb) job.out[mb] = shape_of(job, ptrdiff_t{4} * mb);
-}
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace cvdecode::kernels
@@ -161,10 +77,8 @@ HWY_AFTER_NAMESPACE();
 namespace cvdecode::kernels {
 
 HWY_EXPORT(Select);
-HWY_EXPORT(Shapes);
 
 SelectKernel chosen_select() { return HWY_DYNAMIC_DISPATCH(Select); }
-ShapeKernel chosen_shapes() { return HWY_DYNAMIC_DISPATCH(Shapes); }
 
 }  // namespace cvdecode::kernels
 #endif  // HWY_ONCE

@@ -309,42 +309,6 @@ def test_selection(build: str) -> None:
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_shapes(build: str) -> None:
-    """Macroblocks of one motion, of four, and those in which one single value differs."""
-    rng = np.random.default_rng(5)
-    seen = []
-    for count in (*range(1, 20), 33):
-        for _ in range(4):
-            # Values per macroblock, per 8x8 block, per block: (plane, row, macroblock, column).
-            mv = rng.integers(-9, 9, (4, 1, count, 1)).repeat(4, 1).repeat(4, 3)
-            ref = rng.integers(-1, 3, (2, 1, count, 1)).repeat(4, 1).repeat(4, 3)
-            for mb in np.flatnonzero(rng.random(count) < 0.6):
-                y, x = rng.integers(0, 2, 2) * 2
-                kind = rng.integers(3)
-                if kind == 0:
-                    mv[rng.integers(4), y : y + 2, mb, x : x + 2] += 1
-                elif kind == 1:
-                    ref[rng.integers(2), y : y + 2, mb, x : x + 2] += 1
-                else:
-                    mv[rng.integers(4), rng.integers(4), mb, rng.integers(4)] += 1
-            values = np.concatenate([mv, ref])
-            one = (values == values[:, :1, :, :1]).all((0, 1, 3))
-            four = (values == values[:, [0, 0, 2, 2]][..., [0, 0, 2, 2]]).all((0, 1, 3))
-            want = np.where(one, 1, np.where(four, 2, 0))
-            seen += want.tolist()
-            for memory in (Guarded(), Walled()):
-                placed = {
-                    "mv": memory.like(mv.astype("<i2"), 1),
-                    "ref": memory.like(ref.astype("<i4"), 1),
-                    "out": memory.like(np.full(count, 9, "u1"), 1),
-                }
-                _core.shapes_kernel(build, count, placed)
-                assert placed["out"].tolist() == want.tolist()
-                assert memory.intact()
-    assert min(seen.count(shape) for shape in range(3)) > 50
-
-
-@pytest.mark.parametrize("build", BUILDS)
 def test_runs_of_ends(build: str) -> None:
     """Traces side by side, broken off in one of five ways at every place."""
     rng = np.random.default_rng(3)

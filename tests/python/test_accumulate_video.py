@@ -376,3 +376,58 @@ def test_memory_is_used_again(encode: Any) -> None:
         np.testing.assert_array_equal(of_clip.displacement[4], want.displacement[0])
         with pytest.raises(TypeError, match="out"):
             accumulate(video, [1], out=clip)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("grid", ["pixel", 4])
+def test_planes_that_were_written_to(encode: Any, grid: Any) -> None:
+    """A clip is traced by what its planes say now, a video by what it is."""
+    path = encode("acc_1.mp4", *X264, "-x264-params",
+                  "keyint=30:bframes=2:b-adapt=0:ref=4:partitions=all:subme=9:weightb=1:scenecut=0",
+                  source="mandelbrot=size=70x50:rate=25", frames=14)  # fmt: skip
+    with VideoReader(path, planes=("mv", "ref", "mb_type"), backend="native") as video:
+        want = accumulate(video, range(13), grid=grid)
+        clip = video[0:13]
+        of_clip = accumulate(clip, grid=grid)
+        still = np.zeros_like(want.displacement)
+        assert (of_clip.displacement != still).any()
+        np.testing.assert_array_equal(of_clip.displacement, want.displacement)
+        clip.mv[:, :, 0] += 4  # one sample to the left, one block after another
+        clip.mv[:, :, :, 1::2, 1::2] -= 8
+        scribbled = accumulate(clip, grid=grid)
+        fresh = cvdecode.accumulate(video, range(13), grid=grid)
+        np.testing.assert_array_equal(fresh.displacement, want.displacement)
+        assert (scribbled.displacement != want.displacement).any()
+        one = accumulate(clip, hops=1, grid=4)
+        height, width = one.mask.shape[1:]
+        mv, used = clip.mv[..., :height, :width], clip.ref[..., :height, :width] != 0
+        for k in range(2):
+            alone = used[:, k] & ~used[:, 1 - k] & (one.mask == 0)
+            assert alone.any()
+            for axis in range(2):
+                got = one.displacement[:, axis]
+                np.testing.assert_array_equal(got[alone], -mv[:, k, axis][alone])
+
+
+def test_damaged_videos_are_traced_like_their_clips(encode: Any, tmp_path: Path) -> None:
+    """What is lost breaks the same traces, whether the parser says so or the planes do."""
+    made = encode("acc_cut.264", *X264, "-x264-params",
+                  "keyint=30:bframes=2:b-adapt=0:ref=3:slices=4:scenecut=0",
+                  source="mandelbrot=size=96x80:rate=25", frames=14)  # fmt: skip
+    path = tmp_path / "cut.264"
+    flip = lambda i, b: b ^ 0x2A if i % 1501 == 1400 else b  # noqa: E731
+    path.write_bytes(bytes(flip(i, b) for i, b in enumerate(made.read_bytes())))
+    with VideoReader(path, planes=("mv", "ref", "mb_type", "rgb")) as video:
+        clip = video[:]
+        part = clip.lost & (clip.mb_type != 255).any((1, 2)) & (clip.mb_type == 255).any((1, 2))
+        assert part.any()
+        for options in (
+            {},
+            {"grid": 4},
+            {"hops": 1, "residual": "recon_diff"},
+            {"intra": "coviar"},
+        ):
+            want = accumulate(clip, **options)
+            got = accumulate(video, range(len(clip)), **options)
+            assert (want.mask == 2).any()
+            for name in want.planes:
+                np.testing.assert_array_equal(got._arrays[name], want._arrays[name], f"{options}")

@@ -104,6 +104,73 @@ def test_vectors_are_libavcodecs(clips: dict[str, Path], name: str) -> None:
     assert check_against_libavcodec(clips[name]) > 400
 
 
+def expand_motion(rows: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray, Any]:
+    """The rows of the internal plane "motion" (frame/motion_row.h) as mv (T, 2, 2, h4, w4),
+    references (T, 2, h4, w4) and MotionShape (T, h16, w16)."""
+    mbs = width * height
+    block = np.dtype([("mv", "<i2", (2, 2)), ("picture", "<i4", (2,))])
+    first = rows[:, : 16 * mbs].copy().view(block).reshape(-1, mbs, 1)
+    blocks = rows[:, 16 * mbs : 272 * mbs].copy().view(block).reshape(-1, mbs, 16)
+    shapes = rows[:, 272 * mbs : 273 * mbs]
+    four = np.arange(16) // 8 * 2 + np.arange(16) % 4 // 2
+    each = np.where(
+        (shapes == 1)[..., None],
+        first,
+        np.where((shapes == 2)[..., None], blocks[..., four], blocks),
+    )
+    assert (each[..., 0] == first[..., 0]).all()
+
+    def raster(values: np.ndarray) -> np.ndarray:  # (T, mb, 16, ...) -> (T, ..., h4, w4)
+        grid = values.reshape(len(rows), height, width, 4, 4, *values.shape[3:])
+        grid = grid.swapaxes(2, 3).reshape(len(rows), 4 * height, 4 * width, *values.shape[3:])
+        return np.moveaxis(grid, (1, 2), (-2, -1))
+
+    return raster(each["mv"]), raster(each["picture"]), shapes.reshape(-1, height, width)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_shared_motion_is_the_motion(clips: dict[str, Path], name: str, tmp_path: Path) -> None:
+    """What accumulation reads says the same as the proven planes; and it tells a macroblock
+    of one motion as such. Read twice (the second time pictures come from the cache), and with
+    slices lost: what is lost there refers to a missing picture (-3)."""
+    whole = clips[name].read_bytes()
+    cut = tmp_path / "cut.264"
+    cut.write_bytes(bytes(b ^ (i % 997 == 900 and 0x55) for i, b in enumerate(whole)))
+    seen = set()
+    for path in (clips[name], cut):
+        debug = _core.H264Debug(str(path))
+        numbers = list(range(debug.size))
+        for _ in range(2):
+            read = debug.read(numbers, ["mv", "ref_picture", "mb_type", "motion"])
+            alone = debug.read(numbers, ["motion"])
+            types = read["mb_type"]
+            height, width = types.shape[1:]
+            mv, picture, shapes = expand_motion(alone["motion"], width, height)
+            again = expand_motion(read["motion"], width, height)
+            assert all(
+                np.array_equal(a, b) for a, b in zip((mv, picture, shapes), again, strict=True)
+            )
+            lost = (types == 255).repeat(4, 1).repeat(4, 2)[:, None]
+            want = np.where(lost, np.array([-3, -1])[:, None, None], read["ref_picture"])
+            np.testing.assert_array_equal(picture, want)
+            np.testing.assert_array_equal(mv, read["mv"])
+            planes = np.concatenate([mv.reshape(len(mv), 4, *mv.shape[3:]), picture], 1)
+            tiles = planes.reshape(len(mv), 6, height, 4, width, 4).swapaxes(3, 4)
+            one = (tiles == tiles[..., :1, :1]).all((1, -2, -1))
+            corners = tiles[..., [0, 0, 2, 2], :][..., [0, 0, 2, 2]]
+            four = (tiles == corners).all((1, -2, -1))
+            # Halves may move alike, and two indices may name one picture: then it says less.
+            assert ((shapes == 1) <= one).all()
+            assert ((shapes == 2) <= four).all()
+            assert ((shapes == 1) == one)[
+                np.isin(types, [0, 1, 2, 3, P_SKIP, B_SKIP, B_DIRECT, 7])
+            ].all()
+            assert ((shapes != 0) == four).all()
+            seen |= set(shapes.ravel().tolist())
+    assert {1, 2} <= seen
+    assert 0 in seen or "partitions" not in STREAMS[name]
+
+
 def test_reference_distances_of_known_structures(clips: dict[str, Path]) -> None:
     p = read_all(clips["p-only"], MOTION)
     assert set(np.unique(p["ref"][1:12])) <= {-1, 0}
