@@ -279,6 +279,9 @@ def test_bad_arguments(videos: list[tuple[str, int]], tmp_path: Path) -> None:
         CompressedVideoDataset(videos, on_error="zeros")
     with pytest.raises(ValueError, match="encoding of mv"):
         CompressedVideoDataset(videos, encoding="jpeg")
+    for motion in ("accumulated", "step", "coded"):
+        with pytest.raises(ValueError, match="goes with mv_grid=1"):
+            CompressedVideoDataset(videos, modalities=("mv", "residual"), motion=motion, mv_grid=4)
     with pytest.raises(ValueError, match="empty"):
         CompressedVideoDataset([])
     with pytest.raises(cvdecode.Error, match="no such folder"):

@@ -16,6 +16,7 @@ from cvdecode.data import (
     Draw,
     FullFrame,
     MultiScaleCrop,
+    RandomCrop,
     Window,
     encode_mv,
     encode_residual,
@@ -124,6 +125,19 @@ def test_test_crops() -> None:
         Crops(5, 224, 200)
     with pytest.raises(ValueError, match="1, 3, 5 and 10"):
         Crops(4)
+
+
+def test_random_crop() -> None:
+    view, generator = RandomCrop(4, (6, 5), flip=0.25), np.random.default_rng(2)
+    windows = [view(340, 256, generator) for _ in range(400)]
+    assert {w.box for w in windows} == {(0, 0, 340, 256)}  # squashed, not cut
+    assert {w.resized for w in windows} == {(6, 5)}
+    # 6 rows leave 0 to 2 above, 5 columns 0 or 1 at the left.
+    assert {w.crops[0][:2] for w in windows} == {(x, y) for x in (0, 1) for y in (0, 1, 2)}
+    assert 65 < sum(w.crops[0][2] for w in windows) < 135
+    assert RandomCrop(128, 128)(180, 320, generator).resized == (228, 128)
+    with pytest.raises(ValueError, match="do not fit"):
+        RandomCrop(224, 200)
 
 
 def test_mv_encodings_by_hand() -> None:

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchmetrics")
 
 from cvdecode.cli import main  # noqa: E402
+from cvdecode.data import Entry, GOPIndex, MultiScaleCrop, RandomCrop  # noqa: E402
 from cvdecode.recipes import checkpoint, config, flow, inputs  # noqa: E402
 from cvdecode.recipes.evaluate import evaluate  # noqa: E402
 from cvdecode.recipes.predict import predict  # noqa: E402
@@ -66,6 +67,26 @@ def test_every_recipe_is_complete() -> None:
     assert (mv.train.lr, mv.train.batch_size, mv.train.epochs) == (5e-3, 80, 360)
     assert mv.train.milestones == (120, 200, 280)
     assert (mv.data.test_segments, mv.data.test_crops, mv.data.size) == (25, 10, 224)
+
+
+def test_views_of_the_published_recipes() -> None:
+    # CoViAR's I stream: a fourth scale, and colours shifted (dataset.py, train.py); the others not.
+    crop = {name: inputs.view(config.load(f"coviar_{name}"), "train") for name in ("i", "mv", "r")}
+    assert crop["i"] == MultiScaleCrop(224, (1.0, 0.875, 0.75, 0.66))
+    assert crop["mv"] == crop["r"] == MultiScaleCrop(224, (1.0, 0.875, 0.75))
+    one = inputs.Videos([Entry("none.mp4", 0)], "", ["a"])
+    jitter = {
+        (name, mode): inputs.dataset(config.load(name), one, mode).what.jitter
+        for name in ("coviar_i", "coviar_mv", "mfcd") for mode in ("train", "test")
+    }  # fmt: skip
+    assert [key for key, value in jitter.items() if value] == [("coviar_i", "train")]
+    # MFCD-Net: squashed to 256, crops of 224, half of them mirrored; 15 random clips in the test.
+    mfcd = config.load("mfcd")
+    assert inputs.view(mfcd, "train") == RandomCrop(224, (256, 256), 0.5)
+    assert inputs.view(mfcd, "test") == RandomCrop(224, (256, 256), 0)
+    assert inputs.sampler(mfcd, "test") == GOPIndex(15, "all", 12, "train")
+    with pytest.raises(ValueError, match=r"data\.crop"):
+        inputs.view(config.load("mfcd", ["data.crop=five"]), "train")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +208,11 @@ def test_another_training_is_not_mixed_in(videos: Path, tmp_path: Path) -> None:
         run("small_coviar_mv", videos, tmp_path, seed=1)
     with pytest.raises(ValueError, match="another recipe"):
         run("small_coviar_mv", videos, tmp_path, "train.lr=1")
+    # One of before a key came into being goes on.
+    old = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del old["recipe"]["data"]["jitter"]
+    torch.save(old, tmp_path / "checkpoint.pt")
+    assert run("small_coviar_mv", videos, tmp_path, max_steps=1)["step"] == 2
 
 
 TRAIN = """

@@ -18,7 +18,7 @@ from cvdecode.data.samplers import (
     Sampler,
     WithAdjacent,
 )
-from cvdecode.data.views import Crops, FullFrame, MultiScaleCrop, View, Window
+from cvdecode.data.views import Crops, FullFrame, MultiScaleCrop, RandomCrop, View, Window
 
 __all__ = [
     "NORMALISERS",
@@ -38,6 +38,7 @@ __all__ = [
     "HlsJitter",
     "ListError",
     "MultiScaleCrop",
+    "RandomCrop",
     "Report",
     "SampleFrames",
     "Sampler",

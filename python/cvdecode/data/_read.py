@@ -60,7 +60,7 @@ class What:
             raise ValueError(f"mv_grid is 1 (samples) or 4 (blocks), not {self.mv_grid!r}")
         if self.per_frame and self.motion != "step":
             raise ValueError('per_frame=True goes with motion="step"')
-        if self.mv_grid == 4 and "residual" in self.modalities and self.motion == "accumulated":
+        if self.mv_grid == 4 and "residual" in self.modalities:
             raise ValueError("the residual is traced pixel by pixel: it goes with mv_grid=1")
         coded = self.motion == "coded" and "mv" in self.modalities
         if coded and self.mv_encoding not in ("int16", "float_px"):

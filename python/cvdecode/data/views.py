@@ -44,6 +44,20 @@ def _positive(name: str, value: tuple[int, int]) -> None:
         raise ValueError(f"{name} is {value}: a height and a width of 1 or more")
 
 
+def _fits(output: tuple[int, int], resize: int | tuple[int, int]) -> None:
+    _positive("output", output)
+    if any(r < o for r, o in zip(_pair(resize), output, strict=True)):
+        raise ValueError(f"crops of {output} do not fit into pictures of {resize}")
+
+
+def _resized(resize: int | tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """(height, width) of a picture brought to ``resize``."""
+    if not isinstance(resize, int):
+        return resize
+    scale = resize / min(width, height)
+    return round(height * scale), round(width * scale)
+
+
 @dataclasses.dataclass(frozen=True)
 class FullFrame:
     """The whole picture, at its own size or squashed to ``resize`` (height, width)."""
@@ -121,6 +135,40 @@ class MultiScaleCrop:
 
 
 @dataclasses.dataclass(frozen=True)
+class RandomCrop:
+    """A crop from a random place of the picture resized to ``resize``, maybe mirrored.
+
+    ``resize`` as in Crops: a number is the new shorter side, (height, width) squashes, as Battash
+    et al. do to 256x256.
+    """
+
+    output: int | tuple[int, int] = 224
+    resize: int | tuple[int, int] = (256, 256)
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        _fits(self.size, self.resize)
+
+    @property
+    def num_crops(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the crop."""
+        return _pair(self.output)
+
+    def __call__(self, width: int, height: int, rng: np.random.Generator) -> Window:
+        """The window of a picture."""
+        resized = _resized(self.resize, width, height)
+        h, w = self.size
+        x, y = int(rng.integers(resized[1] - w + 1)), int(rng.integers(resized[0] - h + 1))
+        flipped = bool(rng.random() < self.flip)
+        return Window((0, 0, width, height), resized, self.size, ((x, y, flipped),))
+
+
+@dataclasses.dataclass(frozen=True)
 class Crops:
     """Test views: 1, 3, 5 or 10 fixed crops of ``output`` from the picture resized to ``resize``.
 
@@ -137,11 +185,9 @@ class Crops:
     resize: int | tuple[int, int] = (256, 256)
 
     def __post_init__(self) -> None:
-        _positive("output", self.size)
         if self.count not in (1, 3, 5, 10):
             raise ValueError(f"there are views of 1, 3, 5 and 10 crops, not of {self.count}")
-        if any(r < o for r, o in zip(_pair(self.resize), self.size, strict=True)):
-            raise ValueError(f"crops of {self.size} do not fit into pictures of {self.resize}")
+        _fits(self.size, self.resize)
 
     @property
     def num_crops(self) -> int:
@@ -155,11 +201,7 @@ class Crops:
 
     def __call__(self, width: int, height: int, rng: np.random.Generator) -> Window:
         """The window of a picture; uses no randomness."""
-        if isinstance(self.resize, int):
-            scale = self.resize / min(width, height)
-            resized = (round(height * scale), round(width * scale))
-        else:
-            resized = self.resize
+        resized = _resized(self.resize, width, height)
         h, w = self.size
         free_x, free_y = resized[1] - w, resized[0] - h
         # TSN's fixed offsets: quarters of what is left over, rounded down.

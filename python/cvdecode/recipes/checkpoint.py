@@ -122,6 +122,8 @@ def resume(
     if not (out / NAME).exists():
         return State()
     content = _read(out / NAME)
+    # A key that is younger than the checkpoint had what is its default now.
+    content["recipe"] = from_dict(content["recipe"]).as_dict()
     here = {
         "recipe": recipe.as_dict(),
         "seed": seed,

@@ -59,6 +59,15 @@ class Data:
     scale_values: bool = False
     """Scale vectors with the resize (CoViAR does not)."""
     flip: float = 0.5
+    crop: str = "multiscale"
+    """Training: "multiscale" (TSN, CoViAR: sides of ``scales``) or "random": a random place of the
+    picture squashed to ``resize``."""
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75)
+    """"multiscale": sides of crops, of the picture's shorter side."""
+    jitter: bool = False
+    """Training: shift hue, lightness and saturation of pictures, as CoViAR does of I-frames."""
+    test_random: bool = False
+    """clip, mfcd: test random GOPs and one random crop each, not the middle ones (MFCD-Net)."""
     length: int = 12
     """clip, mfcd: frames of a GOP."""
 

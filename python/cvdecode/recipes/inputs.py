@@ -18,7 +18,9 @@ from cvdecode.data import (
     Entry,
     GOPIndex,
     GopTable,
+    HlsJitter,
     MultiScaleCrop,
+    RandomCrop,
     Sampler,
     View,
     WithAdjacent,
@@ -125,7 +127,7 @@ def sampler(recipe: Recipe, mode: Mode) -> Sampler:
     count = data.segments if mode == "train" else data.test_segments
     found: Sampler
     if model.system in ("clip", "mfcd"):
-        return GOPIndex(count, "all", data.length, mode)
+        return GOPIndex(count, "all", data.length, "train" if data.test_random else mode)
     if model.system in ("stream", "dmc", "dmc_gan"):
         found = TSN(count, mode, "coviar" if data.motion == "accumulated" else "dmc_i3d")
     else:
@@ -137,9 +139,16 @@ def sampler(recipe: Recipe, mode: Mode) -> Sampler:
 
 def view(recipe: Recipe, mode: Mode) -> View:
     data = recipe.data
+    square = (data.resize, data.resize)
     if mode == "train":
-        return MultiScaleCrop(data.size, flip=data.flip)
-    return Crops(data.test_crops, data.size, (data.resize, data.resize))
+        if data.crop == "random":
+            return RandomCrop(data.size, square, data.flip)
+        if data.crop != "multiscale":
+            raise ValueError(f'data.crop is "multiscale" or "random", not {data.crop!r}')
+        return MultiScaleCrop(data.size, data.scales, flip=data.flip)
+    if data.test_random:
+        return RandomCrop(data.size, square, flip=0)
+    return Crops(data.test_crops, data.size, square)
 
 
 def dataset(
@@ -164,6 +173,7 @@ def dataset(
         motion=cast(Any, data.motion),
         residual=cast(Any, data.residual),
         scale_values=data.scale_values,
+        jitter=HlsJitter() if data.jitter and mode == "train" else None,
         on_error=on_error,
         seed=seed,
     )

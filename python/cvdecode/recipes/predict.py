@@ -74,7 +74,9 @@ def predict(
     Raises:
         cvdecode.Error: the video cannot be read.
     """
-    recipe, where = trained.recipe, torch.device(device)
+    # Each GOP is looked at once: at its middle, whatever an evaluation draws.
+    shown = dataclasses.replace(trained.recipe.data, test_random=False)
+    recipe, where = dataclasses.replace(trained.recipe, data=shown), torch.device(device)
     net = trained.system.to(where).eval()
     path = os.fspath(source)
     listed = inputs.Videos([Entry(path, -1)], "", trained.classes)
