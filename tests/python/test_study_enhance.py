@@ -20,6 +20,7 @@ from cvdecode.study.records import read_lines
 torch = pytest.importorskip("torch")
 
 from cvdecode import enhance  # noqa: E402
+from cvdecode.recipes.fnet import load_flow  # noqa: E402
 
 CELL = "h264-crf40-g12-medium"
 
@@ -149,3 +150,35 @@ def test_what_cannot_be_enhanced_is_said(grid: Path, capsys: pytest.CaptureFixtu
     assert "is no name" in capsys.readouterr().err
     with pytest.raises(StudyError, match="manifest"):
         load_manifest(grid / "nowhere")
+
+
+def test_measured_by_the_flow_of_a_checkpoint(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An FNet whose answer is known: three samples to the right, a half up."""
+    model: Any = enhance.small_enhancer("recurrent", 48)
+    last = model.fnet.flow[2]
+    torch.nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.atanh(torch.tensor([3 / 24, -0.5 / 24])))
+    path = grid.parent / "net.pt"
+    torch.save(enhance.checkpoint(model), path)
+    flow = load_flow(path)(np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8))
+    assert flow.shape == (2, 20, 30)
+    assert flow[0] == pytest.approx(3, abs=1e-4)
+    assert flow[1] == pytest.approx(-0.5, abs=1e-4)
+
+    measure = ["study", "measure", str(grid.parent / "in"), str(grid), "--flow"]
+    assert main([*measure, str(path)]) == 0
+    assert "FNet of net.pt" in " ".join(capsys.readouterr().out.split())
+    lines = read_lines(grid / "measures.jsonl")
+    assert lines[0]["flow"].startswith("FNet of net.pt (")
+    assert all("tc_flow" in r and "tc" in r for r in lines[1:])
+    pytest.importorskip("matplotlib")
+    page = grid.parent / "p.html"
+    assert main(["study", "report", str(page), str(grid / "measures.jsonl")]) == 0
+    assert f"TC by {lines[0]['flow']}, dB" in page.read_text()
+    assert main([*measure, str(grid.parent / "same.pt")]) == 1
+    assert "has no FNet" in capsys.readouterr().err
+    assert main([*measure, str(grid / "manifest.jsonl")]) == 1
+    assert "is no checkpoint" in capsys.readouterr().err

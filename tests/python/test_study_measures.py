@@ -241,6 +241,44 @@ def test_bootstrap_interval_covers() -> None:
 # Over a grid
 
 
+def test_consistency_by_a_flow_for_every_codec(tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    video = texture(4, 35 // 2 * 2, 50, 5)
+    source = write_lossless(video, tmp_path / "a.mkv")
+    inputs, out = [(str(source), "a")], tmp_path / "g"
+    transcode(inputs, [*grid("hevc", "crf", [20]), *grid("jpeg", "quality", [95])], out)
+
+    def right(now: np.ndarray, before: np.ndarray) -> np.ndarray:
+        assert (now.shape, now.dtype) == ((34, 50), np.uint8)
+        assert not np.array_equal(now, before)
+        return np.broadcast_to(np.array([1.0, 0])[:, None, None], (2, *now.shape))
+
+    def still(now: np.ndarray, before: np.ndarray) -> np.ndarray:
+        return np.zeros((2, *now.shape))
+
+    found = {}
+    for flow in (right, still, None):
+        more = {} if flow is None else {"flow": flow, "flow_name": flow.__name__}
+        records, failed = measure_grid(inputs, out, **more)
+        assert not failed
+        found[flow] = {r["codec"]: r for r in ({**r, "codec": r["setting"][:4]} for r in records)}
+        head = json.loads((out / "measures.jsonl").read_text().splitlines()[0])
+        assert head["flow"] == (flow.__name__ if flow else None)
+    for codec in ("hevc", "jpeg"):
+        assert "tc_flow" not in found[None][codec]
+        # What pans by one sample a frame came from one to the right.
+        assert found[right][codec]["tc_flow"] > found[still][codec]["tc_flow"] + 6
+        setting = found[right][codec]["setting"]
+        path = next((out / setting).glob("a.*"))
+        luma = np.stack(list(measures.luma_frames(path, 50, 34))).astype(float)
+        square = np.square(luma[1:, :, :-1] - luma[:-1, :, 1:]).sum()
+        square += np.square(luma[1:, :, -1] - luma[:-1, :, -1]).sum()  # clamped at the border
+        by_hand = 10 * math.log10(255**2 * luma[1:].size / square)
+        assert found[right][codec]["tc_flow"] == pytest.approx(by_hand)
+    with pytest.raises(ValueError, match="go together"):
+        measure_grid(inputs, out, flow=still)
+
+
 def test_measured_grid_is_ordered_and_resumable(tmp_path: Path) -> None:
     pytest.importorskip("torchmetrics")
     source = write_lossless(texture(5, 48, 64, 4), tmp_path / "a.mkv")

@@ -13,6 +13,7 @@ from cvdecode.cli._terminal import print_table, progress, readable
 
 if TYPE_CHECKING:
     from cvdecode.study.models import Entry
+    from cvdecode.study.survey import Flow
     from cvdecode.study.transcode import Estimate
 
 
@@ -164,6 +165,12 @@ def measure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="what the grid was made from")
     parser.add_argument("grid", help="output folder of cvdecode study transcode")
     parser.add_argument("--out", help="JSON lines (default: measures.jsonl in the grid's folder)")
+    parser.add_argument(
+        "--flow",
+        metavar="FILE",
+        help="also temporal consistency by the FNet of this checkpoint of enhance-train "
+        "(architecture recurrent or window), for every codec",
+    )
     parser.add_argument("--lpips", action="store_true", help="needs lpips and its weights")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="clips at a time")
 
@@ -172,6 +179,7 @@ def measure(arguments: argparse.Namespace) -> int:
     """Compare every clip of a grid with its original: MAE, RMSE, PSNR, SSIM, consistency."""
     from cvdecode.study.survey import measure_grid
 
+    flow, name = _flow(arguments.flow) if arguments.flow else (None, "")
     with progress() as bar:
         task = bar.add_task("measuring", total=None)
         records, failed = measure_grid(
@@ -179,6 +187,8 @@ def measure(arguments: argparse.Namespace) -> int:
             arguments.grid,
             arguments.out,
             perceptual=arguments.lpips,
+            flow=flow,
+            flow_name=name,
             jobs=arguments.jobs,
             command=command(),
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -186,13 +196,14 @@ def measure(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"records": records, "failed": failed}))
         return 1 if failed else 0
-    names = ("mae", "rmse", "psnr", "ssim", "psnr_y", "tc", "lpips")
+    names = ("mae", "rmse", "psnr", "ssim", "psnr_y", "tc", "tc_flow", "lpips")
     cells: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         cells.setdefault(record["setting"], []).append(record)
     shown = [n for n in names if any(n in r for r in records)]
     print_table(
-        "means over clips; TC by each stream's own vectors",
+        "means over clips; tc: by each stream's own vectors"
+        + (f"; tc_flow: by the {name}" if name else ""),
         ("setting", *(f"{n}, dB" if n in DECIBEL else n for n in shown)),
         [(name, *(_mean(rs, n) for n in shown)) for name, rs in cells.items()],
     )
@@ -201,7 +212,16 @@ def measure(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-DECIBEL = ("psnr", "psnr_y", "tc")
+DECIBEL = ("psnr", "psnr_y", "tc", "tc_flow")
+
+
+def _flow(checkpoint: str) -> tuple[Flow, str]:
+    """The FNet of a checkpoint, and what it is called."""
+    from cvdecode.recipes.fnet import load_flow
+    from cvdecode.study.sources import digest_of
+
+    found = load_flow(checkpoint)
+    return found, f"FNet of {os.path.basename(checkpoint)} ({digest_of(checkpoint)[:12]})"
 
 
 def _mean(records: list[dict[str, Any]], name: str) -> str:

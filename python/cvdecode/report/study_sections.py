@@ -312,7 +312,9 @@ def damage(records: Records) -> str:
             equal = not values and any(name in r for r in cells[setting])
             cols.append(format(float(np.mean(values)), form) if values else "equal" * equal)
         rows.append("<tr>" + "".join(f"<td>{col}</td>" for col in cols) + "</tr>")
-    head = ["setting", "clips", *(label for _, label, _ in columns)]
+    flows = dict.fromkeys(str(r["flow"]) for r in records if r["kind"] == "study" and r.get("flow"))
+    told = {"tc_flow": f"TC by {html.escape(', '.join(flows) or 'a flow')}, dB"}
+    head = ["setting", "clips", *(told.get(name, label) for name, label, _ in columns)]
     return _wide_table("Damage to the pictures, means over clips", head, rows) if rows else ""
 
 
@@ -324,6 +326,7 @@ MEASURED = (
     ("psnr_y", "PSNR of luma, dB", ".2f"),
     ("tc", "TC by the stream's vectors, dB", ".2f"),
     ("tc_known", "of samples", ".0%"),
+    ("tc_flow", "", ".2f"),  # the records say which flow
     ("lpips", "LPIPS", ".4f"),
 )
 """Measures: their column and how they are written. TC: temporal consistency."""
