@@ -78,6 +78,11 @@ def test_kinetics(tmp_path: Path) -> None:
         lists.kinetics(file, classes=["zumba"])
     test = write(tmp_path / "t.csv", "youtube_id,time_start,time_end,split", "q,1,11,test")
     assert lists.kinetics(test, pattern="{id}.mp4") == [Entry("q.mp4", -1)]
+    # Without a label there is no folder, and no path from the root of the disk.
+    assert lists.kinetics(test) == [Entry("q_000001_000011.mp4", -1)]
+    # A spreadsheet's byte order mark is no part of the first column's name.
+    file.write_text("\ufeff" + "\n".join([head, *rows]), encoding="utf-8")
+    assert [entry.label for entry in lists.kinetics(file)] == [1, 0]
     with pytest.raises(ListError, match="no column 'youtube_id'"):
         lists.kinetics(write(file, "label,id", "a,b"))
     with pytest.raises(ListError, match=r"k\.csv:2: 2 fields"):
@@ -104,6 +109,8 @@ def test_something_something(tmp_path: Path) -> None:
         '[{"id": "7", "label": "pushing cup", "template": "Pushing [something]"}, {"id": "9"}]',
     )
     assert lists.something_something(file, labels) == [Entry("7.webm", 1), Entry("9.webm", -1)]
+    file.write_text("\ufeff" + file.read_text(), encoding="utf-8")
+    assert len(lists.something_something(file, labels)) == 2
     write(file, '[{"id": "7", "template": "Eating [something]"}]')
     with pytest.raises(ListError, match=r"entry 0.*Eating something"):
         lists.something_something(file, labels)

@@ -38,7 +38,7 @@ def _wrong(file: PathLike, line: int, why: str) -> NoReturn:
 def _lines(file: PathLike) -> Iterator[tuple[int, str]]:
     """(number from 1, text) of each line that is not empty."""
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")  # a spreadsheet's mark is no column name
     except FileNotFoundError:
         raise ListError(f"{os.fspath(file)}: no such list") from None
     except UnicodeDecodeError as error:
@@ -156,7 +156,8 @@ def kinetics(
     """Kinetics' CSV: a header with label, youtube_id, time_start, time_end and perhaps split.
 
     Args:
-        file: the CSV. Without a label column (the test set) every label is -1.
+        file: the CSV. Without a label column (the test set) every label is -1, and videos lie in no
+            folder of a class.
         classes: class names in the order of their numbers; the sorted names of this file if left
             out: take those of the training list for all of them.
         pattern: the name of a video: {label}, {id}, {start} and {end} (six digits), {split}.
@@ -187,7 +188,8 @@ def kinetics(
             label=label, id=row["youtube_id"], start=f"{start:06d}", end=f"{end:06d}",
             split=row.get("split", ""),
         )  # fmt: skip
-        entries.append(Entry(path, places.get(label, -1)))
+        # No label, no folder; left as it is the path would start at the root of the disk.
+        entries.append(Entry(path if label else path.lstrip("/"), places.get(label, -1)))
     return _some(entries, file)
 
 
@@ -231,7 +233,7 @@ def something_something(file: PathLike, labels: PathLike, *, suffix: str = ".web
 
 def _json(file: PathLike, kind: type) -> Any:
     try:
-        value = json.loads(Path(file).read_text(encoding="utf-8"))
+        value = json.loads(Path(file).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ListError(f"{os.fspath(file)}: no such list") from None
     except ValueError as error:
