@@ -180,6 +180,7 @@ def test_two_models_on_one_page(records: list[dict[str, Any]], tmp_path: Path) -
     assert "Classes: net" in page
     assert "<td>half</td><td>h264-crf20-g1-medium</td>" in page
     table = page.split("Every cell")[1]
+    assert 'class="texts"' in table, "two columns of words"
     places = [table.index(f"h264-crf{c}-g{g}-") for c, g in ((20, 1), (20, 12), (50, 1), (50, 12))]
     assert places == sorted(places), "2 before 12"
 
@@ -191,6 +192,32 @@ def test_two_models_on_one_page(records: list[dict[str, Any]], tmp_path: Path) -
     same = write_study_page([files[0], write(tmp_path / "c.jsonl", records)], tmp_path / "s.html")
     name = f"net ({tmp_path.name}/c)"
     assert f">{name}, GOP 1<" in same.read_text(), "two runs of one model"
+
+
+def test_long_names_stand_below_and_rates_are_whole() -> None:
+    """Three models named by their files, as `study evaluate FILE` does."""
+
+    def places(stem: str) -> dict[str, float]:
+        cells = [
+            {**coded(crf, 12, 0.5), "model": f"{stem}{n}"} for n in range(3) for crf in (25, 35, 45)
+        ]
+        drawn = figures.curves(cells, lambda c: c["value"], lambda c: c["top1"], ("CRF", "top-1"))
+        assert drawn is not None
+        found = {}
+        for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+            place = re.search(
+                r"(?:translate\(\S+ |rotate\(\S+ \S+ )([\d.]+)", text.get("transform", "")
+            )
+            assert place is not None
+            found[str(text.text)] = float(place[1])
+        return found
+
+    short, long = places("net"), places("runs/small_frames/networks/original_s")
+    assert all(y < short["CRF"] for name, y in short.items() if "GOP" in name)
+    assert all(y > long["CRF"] for name, y in long.items() if "GOP" in name)
+    ticks = [name for name, y in long.items() if y == long["25"]]
+    assert len(ticks) > 2
+    assert all(name.isdigit() for name in ticks), ticks
 
 
 def test_matrix_without_a_model_beside_one_with(

@@ -21,6 +21,8 @@ COLOURS = ("#0b6e99", "#c8553d", "#4c8c4a", "#8a5fb0", "#d49a1f", "#5b6770", "#b
 MARKS = "osD^vP*X"
 INSIDE = 5
 """Names of lines that find room in a figure."""
+LONG = 34
+"""Letters: more than two names as long as that would cover the lines."""
 RATE_NAMES = {
     "crf": "CRF",
     "qp": "QP",
@@ -156,6 +158,8 @@ def curves(
         if log_x:
             axes.set_xscale("log")
             _plain_ticks(axes.xaxis)
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)  # rates are whole numbers
         if log_y:
             axes.set_yscale("log")
             _plain_ticks(axes.yaxis)
@@ -176,10 +180,11 @@ def _plain_ticks(axis: Any) -> None:
 def _legend(axes: Axes) -> None:
     """Inside, where there is room; many names stand below."""
     names = axes.get_legend_handles_labels()[1]
-    if len(names) <= INSIDE:
+    short = max(map(len, names), default=0) < LONG
+    if len(names) <= (INSIDE if short else 2):
         axes.legend()
         return
-    columns = 2 if max(map(len, names)) < 34 else 1
+    columns = 2 if short else 1
     figure: Any = axes.figure
     figure.legend(loc="outside lower center", ncols=columns)
     width, height = figure.get_size_inches()

@@ -294,7 +294,7 @@ def table(records: Records) -> str:
             _number(c.get("mean_qp"), ".2f"),
         ]
         rows.append("<tr>" + "".join(f"<td>{col}</td>" for col in cols) + "</tr>")
-    return _wide_table("Every cell", head, rows)
+    return _wide_table("Every cell", head, rows, texts=2 if several else 1)
 
 
 def damage(records: Records) -> str:
@@ -332,7 +332,9 @@ MEASURED = (
 """Measures: their column and how they are written. TC: temporal consistency."""
 
 
-def _wide_table(title: str, head: Sequence[str], rows: Sequence[str]) -> str:
+def _wide_table(title: str, head: Sequence[str], rows: Sequence[str], texts: int = 1) -> str:
+    """`texts`: columns that hold text, at the left."""
     top = "".join(f"<th>{h}</th>" for h in head)
-    body = f"<table><tr>{top}</tr>{''.join(rows)}</table>"
+    kind = ' class="texts"' if texts == 2 else ""
+    body = f"<table{kind}><tr>{top}</tr>{''.join(rows)}</table>"
     return f'<h2>{title}</h2><div class="scroll">{body}</div>'
