@@ -163,6 +163,12 @@ def test_the_index_is_kept_completed_and_used(folder: Path, tmp_path: Path) -> N
     assert first.gops(0) == make(folder, "skip").gops(0)
     with pytest.raises(cvdecode.CorruptStream, match="noise"):
         first.gops(1)
+    for failure in first.report()[:2]:  # told as without the index: type, message, no name twice
+        with pytest.raises(cvdecode.Error) as kept:
+            first.gops(failure.item)
+        with pytest.raises(cvdecode.Error) as plain:
+            make(folder, "skip").gops(failure.item)
+        assert (kept.type, str(kept.value)) == (plain.type, str(plain.value))
 
     # Nothing is scanned again: what the file says is believed while size and time stay.
     content = json.loads(file.read_text())

@@ -187,7 +187,8 @@ class CompressedVideoDataset(Dataset[dict[str, Any]]):
         if self.index is not None:
             known = self.index.videos[self.entries[index].path]
             if known.error:
-                raise cvdecode.CorruptStream(f"{self.path(index)}: {known.error}")
+                name, _, message = known.error.partition(": ")  # the message names the file
+                raise getattr(cvdecode, name, cvdecode.CorruptStream)(message)
             return known.table(self.what.virtual_gop)
         from cvdecode.data._read import gop_table
 
