@@ -159,7 +159,7 @@ def curves(
             axes.set_xscale("log")
             _plain_ticks(axes.xaxis)
         else:
-            axes.xaxis.get_major_locator().set_params(integer=True)  # rates are whole numbers
+            axes.locator_params("x", integer=True)  # rates are whole numbers
         if log_y:
             axes.set_yscale("log")
             _plain_ticks(axes.yaxis)
