@@ -11,6 +11,7 @@ here 8 samples, 2 samples a frame, none.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import subprocess
@@ -195,6 +196,8 @@ def encode(
     params = "ipratio=1:pbratio=1:bframes=2:b-adapt=0:b-pyramid=none:keyint=7:min-keyint=1:"
     params += "scenecut=0:ref=1:weightp=0:open-gop=0"
     path = Path(out)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part.264"):  # of a killed run
+        left.unlink(missing_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part.264")
     process = start(
         [
