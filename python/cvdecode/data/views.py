@@ -83,8 +83,24 @@ class FullFrame:
         return Window((0, 0, width, height), size, size, ((0, 0, flipped),))
 
 
+class _OneCrop:
+    """What views of one crop a picture share."""
+
+    output: int | tuple[int, int]
+
+    @property
+    def num_crops(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the crop."""
+        return _pair(self.output)
+
+
 @dataclasses.dataclass(frozen=True)
-class MultiScaleCrop:
+class MultiScaleCrop(_OneCrop):
     """Training view of TSN and CoViAR: a crop of random size and place, resized, maybe mirrored.
 
     Sides are the shorter side of the picture times a scale of ``scales``, rounded down; a side
@@ -101,16 +117,6 @@ class MultiScaleCrop:
         _positive("output", self.size)
         if not self.scales or not all(0 < s <= 1 for s in self.scales):
             raise ValueError(f"scales are fractions of the shorter side, not {self.scales}")
-
-    @property
-    def num_crops(self) -> int:
-        """1."""
-        return 1
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the crop."""
-        return _pair(self.output)
 
     def __call__(self, width: int, height: int, rng: np.random.Generator) -> Window:
         """The window of a picture."""
@@ -135,7 +141,7 @@ class MultiScaleCrop:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomCrop:
+class RandomCrop(_OneCrop):
     """A crop from a random place of the picture resized to ``resize``, maybe mirrored.
 
     ``resize`` as in Crops: a number is the new shorter side, (height, width) squashes, as Battash
@@ -148,16 +154,6 @@ class RandomCrop:
 
     def __post_init__(self) -> None:
         _fits(self.size, self.resize)
-
-    @property
-    def num_crops(self) -> int:
-        """1."""
-        return 1
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the crop."""
-        return _pair(self.output)
 
     def __call__(self, width: int, height: int, rng: np.random.Generator) -> Window:
         """The window of a picture."""
