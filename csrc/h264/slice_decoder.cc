@@ -51,8 +51,12 @@ void PictureSyntax::start(const Sps& sps, int slice_count, bool want_intra_modes
   if (sps.chroma_format_idc > 1 || sps.separate_colour_plane_flag) {
     unsupported("chroma_format_idc " + std::to_string(sps.chroma_format_idc));
   }
-  if (sps.bit_depth_luma_minus8 != 0 || sps.bit_depth_chroma_minus8 != 0) {
+  if (sps.bit_depth_luma_minus8 != 0) {
     unsupported("bit_depth_luma_minus8 " + std::to_string(sps.bit_depth_luma_minus8));
+  }
+  // 7.4.2.1.1: not used where there is no chroma.
+  if (sps.bit_depth_chroma_minus8 != 0 && sps.chroma_format_idc != 0) {
+    unsupported("bit_depth_chroma_minus8 " + std::to_string(sps.bit_depth_chroma_minus8));
   }
   PicWidthInMbs = sps.PicWidthInMbs();
   PicHeightInMbs = sps.FrameHeightInMbs();

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cvdecode
+import handmade
 from conftest import Encode
 
 H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
@@ -64,6 +65,34 @@ def test_4_0_0_has_no_chroma_residual(encode: Encode) -> None:
     with pytest.raises(cvdecode.PlaneUnavailable, match="residual_uv"):
         cvdecode.VideoReader(grey, ("residual_uv",))
     assert cvdecode.read(grey, ("residual_y",)).residual_y.shape == (10, 96, 160)
+
+
+def test_4_0_0_has_no_chroma_bit_depth(encode: Encode, tmp_path: Path) -> None:
+    """7.4.2.1.1: bit_depth_chroma_minus8 is not used without chroma, so the same slices say the
+    same. libavcodec refuses such a stream."""
+    grey = encode("grey.264", *H264[:2], "-pix_fmt", "gray", "-g", "12", frames=20)
+    data = grey.read_bytes()
+    start = data.index(b"\0\0\0\1\x67")
+    end = data.index(b"\0\0\0\1\x68")
+    raw = data[start + 5 : end].replace(b"\0\0\3", b"\0\0")
+    bits = "".join(f"{byte:08b}" for byte in raw).rstrip("0")[:-1]  # less rbsp_trailing_bits
+    assert bits[24:28] == "1111"  # id 0, 4:0:0, 8 bits of luma and of chroma, each as ue(v)
+    sps = handmade.Bits()
+    sps.bits = [int(bit) for bit in bits[:27] + "011" + bits[28:]]  # 10 bits of chroma
+    path = tmp_path / "grey10.264"
+    path.write_bytes(data.replace(data[start:end], sps.nal(3, 7)))
+    planes = ("mv", "ref", "mb_type", "qp", "bits", "residual_y")
+    want, got = cvdecode.read(grey, planes), cvdecode.read(path, planes)
+    assert not got.lost.any()
+    assert want.mv.any()
+    for plane in planes:
+        np.testing.assert_array_equal(getattr(got, plane), getattr(want, plane))
+    with cvdecode.VideoReader(path) as video:
+        traced = cvdecode.accumulate(video, range(12))
+        np.testing.assert_array_equal(
+            traced.displacement, cvdecode.accumulate(want, range(12)).displacement
+        )
+        assert video.backend["mv"] == "native"
 
 
 def test_native_parses_what_is_asked_for(path: Path) -> None:
