@@ -6,8 +6,6 @@
 #include <tuple>
 #include <utility>
 
-#include "base/error.h"
-
 namespace cvdecode::bind {
 namespace {
 
@@ -76,16 +74,7 @@ void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, con
   const size_t chunk = std::max<size_t>(1, kChunkBytes / bytes);
   for (size_t first = 0; first < pictures.size(); first += chunk) {
     const auto some = pictures.subspan(first, std::min(chunk, pictures.size() - first));
-    Clip clip;
-    try {
-      clip = reader_.read_pictures(some, planes, pool_.get());
-    } catch (const Error& e) {
-      // Slices turned out to be outside the parser's scope, and the reader fell back.
-      if (!has(planes, Plane::kMotion) || e.kind() != ErrorKind::kPlaneUnavailable) throw;
-      shared_ = false;
-      read(pictures.subspan(first), (planes & ~mask_of(Plane::kMotion)) | motion_planes(), sink);
-      return;
-    }
+    Clip clip = reader_.read_pictures(some, planes, pool_.get());
     for (size_t i = 0; i < some.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
       const auto plane = [&](Plane p) -> const void* {
