@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from . import _core, _device
 from ._frame import Array, Clip, Crop, Segment, TensorDict
-from ._reader import VideoReader
+from ._reader import VideoReader, _integer
 
 Select = Literal["nearest", "list0"]
 Intra = Literal["stop", "coviar"]
@@ -182,6 +183,10 @@ class Accumulation:
             for name, array in arrays.items()
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = (self._arrays, self.frames, self.grid, self.mode, self.segment, self.stats)
+        return (Accumulation, own)
+
     def __len__(self) -> int:
         return len(self.frames)
 
@@ -341,9 +346,7 @@ def _request(
         "ends": bool(ends),
     }
     if box is not None:
-        options["box"] = tuple(int(side) for side in box)
-        if min(options["box"][2:]) < 1:
-            raise ValueError(f"box is (x, y, width, height) of a part, not {box!r}")
+        options["box"] = _box(box)
     if hops not in (None, 1):
         raise ValueError(f"hops is None (to the anchor) or 1 (one step), not {hops!r}")
     options["one_step"] = hops == 1
@@ -366,9 +369,7 @@ def _request(
         )
     options["frames"] = wanted.tolist()
     if virtual_gop is not None:
-        if isinstance(virtual_gop, bool) or int(virtual_gop) != virtual_gop or virtual_gop < 1:
-            raise ValueError(f"virtual_gop is a number of frames, 1 or more, not {virtual_gop!r}")
-        options["anchors"] = list(range(0, length, int(virtual_gop)))
+        options["anchors"] = list(range(0, length, _integer("virtual_gop", virtual_gop, 1)))
     elif anchors is not None:
         # Negative ones count from the end of a video, as everywhere.
         found = (
@@ -461,6 +462,16 @@ def _grid(grid: Any) -> int:
     raise ValueError(f'grid is "pixel" or 4, not {grid!r}')
 
 
+def _box(box: Any) -> tuple[int, ...]:
+    try:
+        sides = tuple(operator.index(side) for side in box)
+    except TypeError:
+        sides = ()
+    if len(sides) != 4 or min(sides[2:]) < 1 or max(sides) >= 1 << 31 or min(sides) < -1 << 31:
+        raise ValueError(f"box is (x, y, width, height) of a part, not {box!r}")
+    return sides
+
+
 def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
     """A flat array of non-negative integers."""
     array = np.asarray(list(values) if isinstance(values, Iterable) else values)
@@ -523,6 +534,8 @@ def _coded(plane: Array, height: int, width: int, top: int, left: int) -> Array:
     base = plane.base
     if plane.shape[-2:] == (height, width):
         return np.ascontiguousarray(plane)
+    if len(plane) == 0:
+        return np.zeros((*plane.shape[:-2], height, width), np.int16)
     if (
         isinstance(base, np.ndarray)
         and base.ndim == plane.ndim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ from ._accumulate import (
     _stacked,
 )
 from ._frame import Array, Clip, Segment, TensorDict
-from ._reader import VideoReader
+from ._reader import VideoReader, _integer
 
 
 class AccumulationBatch:
@@ -111,6 +112,11 @@ class AccumulationBatch:
             for name, array in arrays.items()
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        work = [dataclasses.asdict(stats) for stats in self.stats]
+        own = (self._planes, self.frames, self.grid, self.mode, self.segment, work)
+        return (AccumulationBatch, own)
+
     def __len__(self) -> int:
         return len(self.frames)
 
@@ -184,8 +190,7 @@ def accumulate_batch(
     """
     gpu = _device.find(device)
     sources = list(sources)
-    if isinstance(num_threads, bool) or not isinstance(num_threads, int) or num_threads < 1:
-        raise ValueError(f"num_threads is a whole number, 1 or more, not {num_threads!r}")
+    num_threads = _integer("num_threads", num_threads, 1)
     for name, values in (("frames", frames), ("anchors", anchors)):
         if values is not None and len(values) != len(sources):
             raise ValueError(f"{len(sources)} sources and {len(values)} lists of {name}")
@@ -323,6 +328,10 @@ def _memory(
     """New arrays, or those of ``out`` where they are what is needed."""
     if out is None:
         return {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
+    if not isinstance(out, (AccumulationBatch, Mapping)):
+        raise TypeError(
+            f"out is an AccumulationBatch, or arrays or tensors by plane, not {type(out).__name__}"
+        )
     given = out._planes if isinstance(out, AccumulationBatch) else dict(out)
     if given.keys() != shapes.keys():
         raise ValueError(f"out has {sorted(given)}, and this call writes {sorted(shapes)}")

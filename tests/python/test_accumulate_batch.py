@@ -137,6 +137,9 @@ def test_tensors_are_written_in_place(paths: list[Path]) -> None:
         ):
             with pytest.raises(ValueError, match=message):
                 accumulate_batch(sources, frames, out=wrong)
+        for kind in (5, [own["mask"]], first[0]):
+            with pytest.raises(TypeError, match="out is an AccumulationBatch"):
+                accumulate_batch(sources, frames, out=kind)  # type: ignore[arg-type]
 
 
 def test_memory_is_refused_before_it_is_taken(

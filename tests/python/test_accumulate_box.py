@@ -77,6 +77,10 @@ def test_what_is_left_out_cannot_be_had(encode: Any) -> None:
         assert both.mask.shape == acc.displacement.shape[:1] + acc.displacement.shape[2:]
         none = cvdecode.accumulate(video, [], ends=False)
         assert none.lost.shape == (0,)
-        for box in ((0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, 10_000, 4), (0, 1, 4, both.mask.shape[1])):
+        boxes: Any = (
+            *((0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, 10_000, 4), (0, 1, 4, both.mask.shape[1])),
+            *(5, "abcd", (1, 2, 3), (0.5, 0, 4, 4), (0, 0, 1 << 40, 4)),
+        )
+        for box in boxes:
             with pytest.raises(ValueError, match="box"):
                 cvdecode.accumulate(video, [3], box=box)

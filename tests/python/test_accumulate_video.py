@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +163,30 @@ def test_slices_of_clips_keep_the_coded_residual(encode: Any) -> None:
             got = accumulate(part, [6], residual="coded")
             np.testing.assert_array_equal(got.residual_y, want.residual_y)
             np.testing.assert_array_equal(got.residual_uv, want.residual_uv)
-    import pickle
+    assert accumulate(clip[0:0], residual="coded").residual_uv.shape == (0, 2, 25, 35)
 
     with pytest.raises(ValueError, match="pickled or copied"):
         accumulate(pickle.loads(pickle.dumps(clip)), [6], residual="coded")
+
+
+def test_results_travel(encode: Any) -> None:
+    """Between the processes of a loader; the copy shares no memory with what it was made from."""
+    with VideoReader(long_clip(encode)) as video:
+        acc = accumulate(video, [5, 2], residual="coded", return_hops=True)
+        batch = cvdecode.accumulate_batch([video, video], [[5, 2], [7]])
+        for one, other in (
+            (acc, pickle.loads(pickle.dumps(acc))),
+            (acc, copy.deepcopy(acc)),
+            (batch, pickle.loads(pickle.dumps(batch))),
+        ):
+            assert other.planes == one.planes
+            assert (other.grid, other.mode, other.segment) == (one.grid, one.mode, one.segment)
+            assert other.stats == one.stats
+            for name, array in one.numpy().items():
+                np.testing.assert_array_equal(other.numpy()[name], array)
+                assert not np.shares_memory(other.numpy()[name], array)
+        again = accumulate(video, [4], out=copy.deepcopy(acc))
+        np.testing.assert_array_equal(again.mask, accumulate(video, [4]).mask)
 
 
 def yuv(path: Path, *options: str) -> list[Any]:
@@ -310,6 +332,9 @@ def test_arguments(encode: Any) -> None:
         ):  # fmt: skip
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 accumulate(video, [3], **wrong)  # type: ignore[arg-type]
+        for gop in (2.5, "x", [3], float("nan")):
+            with pytest.raises(TypeError, match="virtual_gop is an integer"):
+                accumulate(video, [3], virtual_gop=gop)  # type: ignore[arg-type]
         with pytest.raises(AttributeError, match="residual"):
             _ = some.residual
         with pytest.raises(cvdecode.PlaneUnavailable, match="residual_y"):
