@@ -11,6 +11,7 @@ from . import _core, _device
 from ._accumulate import Accumulation
 from ._batch import AccumulationBatch
 from ._frame import QP_NONE, Array, Clip, Frame
+from ._reader import _integer
 
 Reduce = Literal["mean", "max", "nearest"]
 Resize = Literal["longer", "shorter", "squash", "none"]
@@ -59,9 +60,13 @@ def canvas_of(
         raise ValueError(f'resize is "longer", "shorter", "squash" or "none", not {resize!r}')
     if size is None:
         return Canvas(width, height, width, height, 0, 0)
-    high, wide = (size, size) if isinstance(size, int) else size
-    if min(high, wide) < 1:
-        raise ValueError(f"size is {size}: sizes are 1 or more")
+    sides = (size, size) if hasattr(size, "__index__") else size
+    try:
+        high, wide = (_integer("size", side, 1) for side in sides)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"size is (height, width) or one number for both, whole numbers from 1, not {size!r}"
+        ) from None
     if resize == "squash":
         new_width, new_height = wide, high
     elif resize == "none":
@@ -142,20 +147,24 @@ def rasterize(
     if patch is None:
         if size is not None:
             raise ValueError("size goes with patch: grid counts display samples")
-        step = 1 if grid == "pixel" else grid
-        if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-            raise ValueError(f'grid is "pixel" or a number of samples, not {grid!r}')
+        step = 1 if grid == "pixel" else _whole("grid", grid)
         canvas = canvas_of(width, height, None, "none")
         columns, rows = -(-width // step), -(-height // step)
     else:
-        step = _positive("patch", patch)
+        if grid != "pixel":
+            raise ValueError("grid and patch both name the cells: give one of them")
+        step = _whole("patch", patch)
         canvas = canvas_of(width, height, size, resize)
         if size is not None and (canvas.width % step or canvas.height % step):
             raise ValueError(f"size {size} is no multiple of patch {patch}")
         columns, rows = canvas.width // step, canvas.height // step
+        if columns == 0 or rows == 0:
+            raise ValueError(f"no patch of {patch} fits into {width}x{height} samples: pass size")
     x = (columns, step, width, canvas.resized_width, canvas.left, crop[0], block)
     y = (rows, step, height, canvas.resized_height, canvas.top, crop[1], block)
     none = QP_NONE if plane == "qp" else None
+    if reduce != "mean":
+        _check_fill(fill, str(array.dtype).removeprefix("torch."), plane)
     if not isinstance(array, np.ndarray):
         gpu = _device.find(array.device)
         if gpu is not None:
@@ -182,10 +191,25 @@ def _column(like: Any, ratio: tuple[float, float]) -> Any:
     return torch.tensor(ratio, dtype=torch.float32, device=like.device)[:, None, None]
 
 
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is a whole number, 1 or more, not {value!r}")
-    return value
+def _whole(name: str, value: Any) -> int:
+    try:
+        if not isinstance(value, bool):
+            return _integer(name, value, 1)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{name} is a whole number, 1 or more, not {value!r}")
+
+
+def _check_fill(fill: float, dtype: str, plane: str) -> None:
+    """Where the result has the plane's own dtype, ``fill`` must be a value of it."""
+    if np.dtype(dtype).kind == "f":
+        return
+    limits = np.iinfo(dtype)
+    if not (limits.min <= fill <= limits.max and fill == int(fill)):
+        raise ValueError(
+            f"fill={fill!r} is no {dtype}, of which {plane!r} is; give a whole number from "
+            f'{limits.min} to {limits.max}, or reduce="mean"'
+        )
 
 
 def _cells(
@@ -198,7 +222,7 @@ def _cells(
         )
     crop = source.segment.crop
     if isinstance(source, (Accumulation, AccumulationBatch)):
-        if plane not in source.planes:
+        if plane not in source.planes or plane == "lost":  # one value for a frame
             raise ValueError(
                 f"an accumulation has no plane {plane!r}; this one has {', '.join(source.planes)}"
             )

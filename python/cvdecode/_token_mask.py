@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -10,7 +12,7 @@ import numpy.typing as npt
 
 from ._accumulate import MASK_ANCHOR, MASK_PASSED, Accumulation
 from ._frame import Array, Clip
-from ._rasterize import Canvas, Resize, _positive, canvas_of
+from ._rasterize import Canvas, Resize, _whole, canvas_of
 
 Energy = Literal["mv", "residual", "both"]
 Fuse = Literal["weighted", "max", "sum", "geomean"]
@@ -73,7 +75,7 @@ def token_mask(
     Raises:
         ValueError: arguments out of range. PlaneNotRead: a plane that the clip was read without.
     """
-    patch = _positive("patch", patch)
+    patch = _whole("patch", patch)
     if not isinstance(clip, (Clip, Accumulation)):
         raise TypeError(f"token_mask() takes a Clip or an Accumulation, not {type(clip).__name__}")
     if source is None:
@@ -84,6 +86,13 @@ def token_mask(
         raise ValueError(f'fuse is "weighted", "max", "sum" or "geomean", not {fuse!r}')
     if budget is not None and threshold is not None:
         raise ValueError("budget and threshold both say how many patches to keep: give one")
+    for name, value in (("budget", budget), ("threshold", threshold), ("unknown", unknown)):
+        if value is not None and not _is_number(value):
+            raise ValueError(f"{name} is a number, not {value!r}")
+    if isinstance(clip, Accumulation) and "mask" not in clip.planes:
+        raise ValueError(
+            "this accumulation does not say where its traces ended: leave ends=False out"
+        )
     width, height = clip.segment.width, clip.segment.height
     canvas = canvas_of(width, height, 36 * patch if size is None else size, resize)
     if canvas.width % patch or canvas.height % patch:
@@ -186,6 +195,10 @@ def _scaled(values: Floats, known: npt.NDArray[np.bool_], least: float, unknown:
     return out
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and math.isfinite(value)
+
+
 def _fused(motion: Floats, residual: Floats, fuse: Fuse, weights: tuple[float, float]) -> Floats:
     if fuse == "max":
         return np.maximum(motion, residual)
@@ -193,9 +206,14 @@ def _fused(motion: Floats, residual: Floats, fuse: Fuse, weights: tuple[float, f
         return np.clip(motion + residual, 0.0, 1.0)
     if fuse == "geomean":
         return np.sqrt(motion * residual)
-    a, b = (float(w) for w in weights)
-    if min(a, b) < 0 or a + b == 0:
-        raise ValueError(f"weights are not negative and not both 0, unlike {weights}")
+    try:
+        a, b = weights
+    except (TypeError, ValueError):
+        a = b = -1
+    if not (_is_number(a) and _is_number(b)) or min(a, b) < 0 or a + b == 0:
+        raise ValueError(
+            f"weights are two numbers, not negative and not both 0, unlike {weights!r}"
+        )
     return np.clip((a * motion + b * residual) / (a + b), 0.0, 1.0)
 
 

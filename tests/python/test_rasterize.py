@@ -182,6 +182,29 @@ def test_refusals(clip: Any) -> None:
         rasterize(clip, "qp", scale_vectors=True)
     with pytest.raises(ValueError, match="resize"):
         rasterize(clip, patch=14, size=56, resize="fit")  # type: ignore[arg-type]
+    sizes: Any = ((224,), (14, 14, 14), "224", 224.0, (14.0, 14), 0, True)
+    for size in sizes:
+        with pytest.raises(ValueError, match="size"):
+            rasterize(clip, patch=14, size=size)
+    steps: Any = (0, 8.0, "8", True)
+    for step in steps:
+        with pytest.raises(ValueError, match="grid"):
+            rasterize(clip, grid=step)
+        with pytest.raises(ValueError, match="patch"):
+            rasterize(clip, patch=step)
+    with pytest.raises(ValueError, match="grid and patch"):
+        rasterize(clip, grid=8, patch=14)
+    with pytest.raises(ValueError, match="no patch of 64 fits into 74x54"):
+        rasterize(clip, patch=64)
+    for plane, fill in (("mb_type", -1), ("mb_type", 300), ("ref", 0.5), ("ref", float("nan"))):
+        with pytest.raises(ValueError, match="fill"):
+            rasterize(clip, plane, patch=14, size=56, fill=fill)
     with pytest.raises(TypeError):
         rasterize(np.zeros((4, 4)))  # type: ignore[arg-type]
+    integers: Any = (np.int64(14), np.int32(56), np.int64(8))
+    patch, size, step = integers
+    np.testing.assert_array_equal(
+        rasterize(clip, patch=patch, size=size), rasterize(clip, patch=14, size=56)
+    )
+    np.testing.assert_array_equal(rasterize(clip, grid=step), rasterize(clip, grid=8))
     assert rasterize(clip[0:0]).shape == (0, 2, 2, 54, 74)

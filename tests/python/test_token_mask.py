@@ -167,14 +167,19 @@ def test_changed_since_an_anchor(path: Path) -> None:
     assert (token_mask(acc, 8, size=72) == token_mask(acc, 8, size=72, source="both")).all()
 
 
-def test_refusals(clip: Any) -> None:
+def test_refusals(clip: Any, path: Path) -> None:
     for wrong in (
         {"patch": 0}, {"source": "bits"}, {"fuse": "mean"}, {"size": 100},
         {"budget": 0.5, "threshold": 0.5}, {"budget": -1}, {"budget": 2.5},
-        {"weights": (0, 0)}, {"resize": "fit", "size": 56},
+        {"weights": (0, 0)}, {"resize": "fit", "size": 56}, {"budget": "3"},
+        {"budget": float("nan")}, {"threshold": float("nan")}, {"threshold": [0.5]},
+        {"unknown": "1"}, {"weights": 1}, {"weights": (1, 2, 3)}, {"weights": (float("nan"), 1)},
+        {"size": (56,)}, {"patch": 14.0},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             token_mask(clip, **wrong)
+    with VideoReader(path) as video, pytest.raises(ValueError, match="ends=False"):
+        token_mask(accumulate(video, [3], ends=False))
     with pytest.raises(TypeError, match="Clip or an Accumulation"):
         token_mask(clip.mv)  # type: ignore[arg-type]
     bare = cvdecode.Clip(
