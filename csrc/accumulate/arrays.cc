@@ -44,6 +44,28 @@ ArrayProvider::ArrayProvider(const Geometry& geometry, std::vector<ArrayRow> row
   for (size_t i = 0; i < order_.size(); ++i) {
     number_of_[static_cast<size_t>(order_[i])] = static_cast<int32_t>(i);
   }
+  if (ordered) find_neighbours();
+}
+
+// Places in the decode order of the stream as numbers of this provider.
+void ArrayProvider::find_neighbours() {
+  const auto from = [this](int64_t place) {
+    const auto it = std::lower_bound(
+        order_.begin(), order_.end(), place,
+        [this](int32_t row, int64_t p) { return rows_[static_cast<size_t>(row)].decode < p; });
+    return static_cast<int32_t>(it - order_.begin());
+  };
+  for (const int32_t row : order_) {
+    ArrayRow& r = rows_[static_cast<size_t>(row)];
+    r.picture.decode = static_cast<int32_t>(r.decode);
+    if (r.last_intra != kNotTold) r.picture.from_last_intra = from(r.last_intra);
+    if (r.previous_reference == kNotTold) continue;
+    const int32_t number = from(r.previous_reference);
+    const bool here = number < picture_count() &&
+                      rows_[static_cast<size_t>(order_[static_cast<size_t>(number)])].decode ==
+                          r.previous_reference;
+    r.picture.previous_reference = here ? number : -1;
+  }
 }
 
 MotionPicture ArrayProvider::picture(int32_t number) const {
@@ -78,7 +100,7 @@ int32_t ArrayProvider::row_of_reference(const ArrayRow& row, size_t cell) const 
 }
 
 // Depth first, in presentation order: the order is a decode order of the rows, not always the one
-// of the file, and every map comes out the same for any of them.
+// of the file. Maps that follow references alone come out the same for any of them.
 void ArrayProvider::sort_by_references() {
   const size_t cells =
       2 * static_cast<size_t>(geometry_.w4()) * static_cast<size_t>(geometry_.h4());

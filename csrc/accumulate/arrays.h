@@ -21,10 +21,15 @@ struct ArrayRow {
   const int16_t* residual_uv = nullptr;
   const uint8_t* rgb = nullptr;
   int64_t decode = -1;  // place in decode order, -1 = unknown
+  // Places too, of pictures that need not be among the rows, -1 = there is none: the nearest
+  // reference picture before, and the last all-intra picture at or before.
+  int64_t previous_reference = kNotTold;
+  int64_t last_intra = kNotTold;
 };
 
 // Rows may come in any order and repeat. Decode order is taken from `decode` where every row has
-// one, and else from the references: each picture after all that it refers to.
+// one, and else from the references: each picture after all that it refers to. Of such an order
+// cross="mask", intra="coviar" and mode="coviar" say what holds among the rows, not in the stream.
 class ArrayProvider : public MotionProvider {
  public:
   ArrayProvider(const Geometry& geometry, std::vector<ArrayRow> rows);
@@ -38,6 +43,7 @@ class ArrayProvider : public MotionProvider {
 
  private:
   void sort_by_references();
+  void find_neighbours();
   int32_t row_of_reference(const ArrayRow& row, size_t cell) const;
 
   Geometry geometry_;

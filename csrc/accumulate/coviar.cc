@@ -54,6 +54,13 @@ void refuse_b_pictures(const MotionProvider& provider) {
 
 namespace {
 
+// Whether the picture before this one in the stream, at which its vectors are taken to point, is
+// not here.
+bool follows_a_gap(const MotionProvider& provider, int32_t number) {
+  const int32_t here = provider.picture(number).decode;
+  return here >= 0 && (number == 0 || provider.picture(number - 1).decode != here - 1);
+}
+
 void write_nothing(const kernels::Map& out, size_t cells) {
   std::fill_n(out.x, cells, int16_t{0});
   std::fill_n(out.y, cells, int16_t{0});
@@ -118,7 +125,7 @@ void trace_coviar(MotionProvider& provider, const AccumulateOptions& options, in
           map.start();
           broken = false;
         }
-        broken |= view.lost;
+        broken |= view.lost || follows_a_gap(provider, number);
         map.step(view.mv);
         ++result.stats.pictures_read;
         ++result.stats.pictures_traced;

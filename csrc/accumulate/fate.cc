@@ -39,6 +39,8 @@ Verdict Fates::step(int32_t t, int32_t r) {
 }
 
 int32_t Fates::previous_reference(int32_t t) const {
+  const int32_t told = provider_.picture(t).previous_reference;
+  if (told != kNotTold) return told;
   for (int32_t r = t - 1; r >= 0; --r) {
     const MotionPicture picture = provider_.picture(r);
     if (picture.segment != segment_) return kNoPicture;
@@ -51,6 +53,8 @@ int32_t Fates::last_intra(int32_t t) {
   // Steps come picture by picture, so a short cache makes this linear over a whole clip.
   if (cached_from_ == t) return cached_intra_;
   int32_t found = kNoPicture;
+  const int32_t told = provider_.picture(t).from_last_intra;
+  if (told != kNotTold) return told;
   for (int32_t r = t; r >= 0; --r) {
     const MotionPicture picture = provider_.picture(r);
     if (picture.segment != segment_) break;

@@ -11,6 +11,8 @@
 
 namespace cvdecode {
 
+inline constexpr int32_t kNotTold = -2;
+
 struct MotionPicture {
   int32_t presentation = -1;  // presentation index, -1 = not presented
   int64_t time = 0;           // rank in output order over all pictures, presented or not
@@ -18,6 +20,12 @@ struct MotionPicture {
   FrameType type = FrameType::kUnknown;
   bool all_intra = false;     // every slice is I
   bool is_reference = false;  // some later picture may refer to it
+  int32_t decode = -1;        // place in the decode order of the stream, -1 = unknown
+  // Told by providers that may lack pictures of the stream: the nearest reference picture earlier
+  // in decode order (-1 = not here), and a number n of which those below, and no others, come
+  // before the last all-intra picture at or before this one.
+  int32_t previous_reference = kNotTold;
+  int32_t from_last_intra = kNotTold;
 };
 
 // Planes of one picture at coded size (rgb at display size), laid out as in Clip; null where not

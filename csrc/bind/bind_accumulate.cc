@@ -172,6 +172,8 @@ void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use
   const Rows<int64_t> presentation(get("presentation"), "presentation", frames, 1);
   const Rows<int64_t> time(get("time"), "time", frames, 1);
   const Rows<int64_t> decode(get("decode"), "decode", frames, 1);
+  const Rows<int64_t> before(get("previous_reference"), "previous_reference", frames, 1);
+  const Rows<int64_t> intra(get("last_intra"), "last_intra", frames, 1);
   const Rows<uint8_t> type(get("type"), "type", frames, 1);
   const Rows<uint8_t> all_intra(get("all_intra"), "all_intra", frames, 1);
   const Rows<uint8_t> is_reference(get("is_reference"), "is_reference", frames, 1);
@@ -198,6 +200,8 @@ void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use
     row.picture.is_reference = is_reference.data() == nullptr || is_reference.data()[t] != 0;
     row.lost = lost.data() != nullptr && lost.data()[t] != 0;
     row.decode = decode.data() == nullptr ? -1 : decode.data()[t];
+    if (before.data() != nullptr) row.previous_reference = before.data()[t];
+    if (intra.data() != nullptr) row.last_intra = intra.data()[t];
     row.mv = mv.row(t);
     row.ref = ref.row(t);
     row.ref_picture = ref_picture.row(t);

@@ -1,7 +1,9 @@
 #include "bind/bind_clip.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -147,6 +149,35 @@ void add_frame_arrays(const VideoReader& reader, const std::vector<int64_t>& fra
       per_row<bool>(rows, [&](size_t row) { return reader.picture(frames[row]).is_key; });
 }
 
+// Where pictures stand in decode order, int64 (T, 3): the picture, the nearest reference picture
+// before it and the last all-intra picture at or before it, -1 = there is none in its segment.
+py::array decode_places(const VideoReader& reader, const std::vector<int64_t>& frames) {
+  const FrameIndex& index = reader.index();
+  py::array_t<int64_t> array(Sizes{static_cast<py::ssize_t>(frames.size()), 3});
+  int64_t* out = array.mutable_data();
+  for (const int64_t frame : frames) {
+    const int32_t number = index.presentation[static_cast<size_t>(frame)];
+    const auto picture = [&](int32_t n) -> const Picture& {
+      return index.pictures[static_cast<size_t>(n)];
+    };
+    const int32_t segment = picture(number).segment;
+    int32_t before = number - 1;
+    while (before >= 0 && picture(before).segment == segment && !picture(before).is_reference) {
+      --before;
+    }
+    const auto gop = std::upper_bound(index.gops.begin(), index.gops.end(), number,
+                                      [](int32_t n, const Gop& g) { return n < g.decode_start; });
+    const int32_t intra = gop == index.gops.begin() ? -1 : std::prev(gop)->decode_start;
+    const auto inside = [&](int32_t n) {
+      return n >= 0 && picture(n).segment == segment ? int64_t{n} : int64_t{-1};
+    };
+    *out++ = number;
+    *out++ = inside(before);
+    *out++ = inside(intra);
+  }
+  return array;
+}
+
 py::dict batch_arrays(const VideoReader& reader, const Batch& batch) {
   py::dict arrays;
   for (int p = 0; p <= static_cast<int>(Plane::kRgb); ++p) {
@@ -158,6 +189,7 @@ py::dict batch_arrays(const VideoReader& reader, const Batch& batch) {
     arrays["rgb_index"] = copy_of(batch.rgb_index);
   }
   arrays["index"] = copy_of(batch.index);
+  arrays["decode_places"] = decode_places(reader, batch.index);
   add_frame_arrays(reader, batch.index, arrays);
   const std::vector<uint8_t>& lost = batch.clip.lost;
   arrays["lost"] = per_row<bool>(lost.size(), [&](size_t row) { return lost[row] != 0; });

@@ -47,6 +47,7 @@ MotionPicture ReaderMotion::picture(int32_t number) const {
   picture.type = p.type;
   picture.all_intra = p.all_intra;
   picture.is_reference = p.is_reference;
+  picture.decode = number;
   return picture;
 }
 

@@ -500,6 +500,9 @@ def _planes(clip: Clip, options: dict[str, Any]) -> tuple[tuple[int, ...], dict[
         "mv": np.ascontiguousarray(clip.mv),
         "ref": np.ascontiguousarray(clip.ref),
     }
+    if clip._decode_places is not None:  # clips made by hand have none
+        for i, name in enumerate(("decode", "previous_reference", "last_intra")):
+            planes[name] = np.ascontiguousarray(clip._decode_places[:, i])
     if "mb_type" in clip.planes:
         planes["mb_type"] = np.ascontiguousarray(clip.mb_type)
     if options["residual"] == "coded":

@@ -314,8 +314,9 @@ class Clip(_Rows):
     ``clip[3]`` is a Frame, ``clip[3:7]`` a Clip, both views; iterating yields Frames.
     """
 
-    __slots__ = ("_rgb_index",)
+    __slots__ = ("_decode_places", "_rgb_index")
 
+    _decode_places: npt.NDArray[np.int64] | None
     _rgb_index: npt.NDArray[np.int64] | None
 
     def __init__(
@@ -331,6 +332,8 @@ class Clip(_Rows):
 
     def _set(self, arrays: dict[str, Array], segment: Segment, batch: _core.Batch | None) -> None:
         self._rgb_index = arrays.pop("rgb_index", None)
+        # In decode order (T, 3): this frame, the reference picture before it, the last all-I one.
+        self._decode_places = arrays.pop("decode_places", None)
         self._arrays = arrays
         self.segment = segment
         self._batch = batch
@@ -408,6 +411,8 @@ class Clip(_Rows):
 
     def _rows(self, rows: slice) -> Clip:
         arrays = {name: array[rows] for name, array in self._arrays.items() if name != "rgb"}
+        if self._decode_places is not None:
+            arrays["decode_places"] = self._decode_places[rows]
         rgb = self._arrays.get("rgb")
         if rgb is not None and self._rgb_index is None:
             arrays["rgb"] = rgb[rows]
@@ -455,6 +460,8 @@ class Clip(_Rows):
         arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays.items()}
         if self._rgb_index is not None:
             arrays["rgb_index"] = self._rgb_index
+        if self._decode_places is not None:
+            arrays["decode_places"] = self._decode_places
         return (Clip, (arrays, self.metadata, self.segment))
 
 
