@@ -4,27 +4,25 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "base/error.h"
+#include "entry.h"
 #include "native_reading.h"
 
-namespace {
-
-using namespace cvdecode;
+namespace cvdecode::fuzz {
 
 void parse(std::span<const uint8_t> input) {
-  fuzz::MemoryStream stream(input);
-  const fuzz::Opened opened = fuzz::open_stream(stream);
-  if (!fuzz::small_enough(opened.index)) return;
-  const fuzz::Choice choice(input);
-  const PlaneMask planes = fuzz::native_planes(opened.index);
+  MemoryStream stream(input);
+  const Opened opened = open_stream(stream);
+  if (!small_enough(opened.index)) return;
+  const Choice choice(input);
+  const PlaneMask planes = native_planes(opened.index);
   const BackendContext context{stream.info(), opened.index, stream, 1};
   const auto all = make_native_backend(context, opened.native);
   if (!choice.read_again()) {
-    fuzz::read_all(*all, opened.index, planes, [](const auto&, const Clip&) {});
+    read_all(*all, opened.index, planes, [](const auto&, const Clip&) {});
     return;
   }
   const auto single = make_native_backend(context, opened.native);
-  fuzz::read_all(*all, opened.index, planes, [&](const auto& requests, const Clip& clip) {
+  read_all(*all, opened.index, planes, [&](const auto& requests, const Clip& clip) {
     for (auto r = requests.rbegin(); r != requests.rend(); ++r) {
       Clip one = Clip::allocate(clip.geometry, 1, planes);
       const Request request{r->picture, 0};
@@ -42,12 +40,4 @@ void parse(std::span<const uint8_t> input) {
   });
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  try {
-    parse({data, size});
-  } catch (const Error&) {
-  }
-  return 0;
-}
+}  // namespace cvdecode::fuzz

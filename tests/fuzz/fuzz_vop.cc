@@ -2,15 +2,14 @@
 // libavformat does. Memory that held another VOP must not matter.
 #include <cstdlib>
 
-#include "base/error.h"
 #include "base/packet.h"
+#include "entry.h"
 #include "mpeg/mpeg4_indexer.h"
 #include "mpeg/start_codes.h"
 #include "mpeg/vop_parser.h"
 
+namespace cvdecode {
 namespace {
-
-using namespace cvdecode;
 
 std::vector<std::span<const uint8_t>> split(std::span<const uint8_t> input) {
   std::vector<std::span<const uint8_t>> packets;
@@ -33,7 +32,9 @@ bool same(const mpeg::VopMotion& a, const mpeg::VopMotion& b) {
          a.kinds == b.kinds && a.quantisers == b.quantisers && a.vectors == b.vectors;
 }
 
-void parse(std::span<const uint8_t> input) {
+}  // namespace
+
+void fuzz::parse(std::span<const uint8_t> input) {
   StreamInfo info;
   info.path = "<fuzz>";
   info.codec = "mpeg4";
@@ -58,12 +59,4 @@ void parse(std::span<const uint8_t> input) {
   indexer.finish();
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  try {
-    parse({data, size});
-  } catch (const Error&) {
-  }
-  return 0;
-}
+}  // namespace cvdecode
