@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 import handmade  # noqa: E402
+import mpeg4_streams  # noqa: E402
 import streams  # noqa: E402
 import syntax_writer  # noqa: E402
-import test_mpeg4_parser  # noqa: E402
 
 MAX_LEN = 4000  # of an input; time goes with length, and no branch needs a longer one
 # The first bytes of an input choose how it is read (memory_stream.h, fuzz_alloc.cc).
@@ -95,12 +95,12 @@ def vop_seeds() -> list[tuple[str, bytes]]:
     """(name, MPEG-4 part 2 elementary stream), each at most MAX_LEN bytes."""
     made = []
     with tempfile.TemporaryDirectory() as temporary:
-        for name, (_, options) in test_mpeg4_parser.STREAMS.items():
+        for name, (_, options) in mpeg4_streams.STREAMS.items():
             path = Path(temporary) / f"{name}.m4v"
-            test_mpeg4_parser.make(path, "mandelbrot=size=48x32:rate=25", options, frames=6)
+            mpeg4_streams.make(path, "mandelbrot=size=48x32:rate=25", options, frames=6)
             made.append((name, path.read_bytes()[:MAX_LEN]))
         path = Path(temporary) / "b_vops.m4v"
-        test_mpeg4_parser.make(path, "testsrc2=size=32x32:rate=25", ["-bf", "2"], frames=6)
+        mpeg4_streams.make(path, "testsrc2=size=32x32:rate=25", ["-bf", "2"], frames=6)
         made.append((path.stem, path.read_bytes()[:MAX_LEN]))
     return made
 
