@@ -7,31 +7,18 @@ from pathlib import Path
 import pytest
 
 import cvdecode
-from handmade import Bits
+from handmade import Bits, baseline_sets
 
 PICTURES = 32_780
 
 
 def write(path: Path) -> None:
     """Pictures of one macroblock: I_16x16, then P_L0_16x16 with mvd (-1, 0), each from the last."""
-    sps = Bits()
-    sps.u(24, 66 << 16 | 40)
-    for value in (0, 0, 2, 1):  # id, log2_max_frame_num 4, pic_order_cnt_type 2, one reference
-        sps.ue(value)
-    sps.u(1, 0)
-    sps.ue(0), sps.ue(0)
-    sps.u(4, 0b1100)  # frames, direct_8x8_inference_flag
-    pps = Bits()
-    pps.ue(0), pps.ue(0)
-    pps.u(2, 0)  # CAVLC
-    pps.ue(0), pps.ue(0), pps.ue(0)
-    pps.u(3, 0)
-    pps.se(0), pps.se(0), pps.se(0)
-    pps.u(3, 0)
     key = Bits()
     key.ue(0), key.ue(7), key.ue(0)
     key.u(4, 0)
     key.ue(0)  # idr_pic_id
+    key.u(4, 0)  # pic_order_cnt_lsb
     key.u(2, 0)
     key.se(0)
     key.ue(3), key.ue(0), key.se(0)  # I_16x16, DC prediction, no AC; chroma DC; mb_qp_delta
@@ -41,13 +28,14 @@ def write(path: Path) -> None:
         p = Bits()
         p.ue(0), p.ue(5), p.ue(0)
         p.u(4, frame_num)
+        p.u(4, frame_num)  # pic_order_cnt_lsb: each is shown after the last
         p.u(3, 0)  # no override, modification or marking
         p.se(0)
         p.ue(0), p.ue(0)  # mb_skip_run, P_L0_16x16
         p.se(-1), p.se(0)
         p.ue(0)  # coded_block_pattern 0
         steps.append(p.nal(1, 1))
-    stream = sps.nal(3, 7) + pps.nal(3, 8) + key.nal(3, 5)
+    stream = baseline_sets(1, 1) + key.nal(3, 5)
     path.write_bytes(stream + b"".join(steps[n % 16] for n in range(1, PICTURES)))
 
 
