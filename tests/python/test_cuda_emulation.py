@@ -20,9 +20,13 @@ KINDS: list[dict[str, Any]] = [
     {"residual": "recon_diff", "anchors": [1, 5], "select": "list0"},
     {"grid": 4, "intra": "coviar"},
     {"grid": 4, "anchors": [3]},
+    {"grid": 4, "anchors": [2, 4], "cross": "mask", "count_hops": False},
     {"one_step": True},
+    {"one_step": True, "residual": "coded"},
+    {"one_step": True, "grid": 4},
     {"count_hops": False},
-    {"cross": "mask", "intra": "coviar"},
+    {"residual": "coded", "count_hops": False},
+    {"residual": "recon_diff", "cross": "mask", "intra": "coviar"},
 ]
 
 
@@ -47,11 +51,13 @@ def shown(pictures: Any) -> list[int]:
     return sorted(p.presentation for p in pictures if p.presentation is not None)
 
 
-def compare(clips: list[Any], crop: Any, frames: list[list[int]], **options: Any) -> None:
-    """One batch of all clips against one scalar run for each."""
+def compare(
+    clips: list[Any], crop: Any, frames: list[list[int]], chroma: int = 1, **options: Any
+) -> list[dict[str, Any]]:
+    """One batch of all clips against one scalar run for each, which is returned."""
     plans, wants = [], []
     for pictures, own in zip(clips, frames, strict=True):
-        size, planes = as_arrays(pictures, crop)
+        size, planes = as_arrays(pictures, crop, chroma)
         wanted = {"count_hops": True, **options, "frames": own}
         wants.append(_core.accumulate_arrays(size, planes, {**wanted, "build": "scalar"}))
         plans.append(_core.plan_arrays(size, planes, wanted))
@@ -63,13 +69,50 @@ def compare(clips: list[Any], crop: Any, frames: list[list[int]], **options: Any
             assert plan.stats["pictures_traced"] == want["stats"]["pictures_traced"]
             for name in got.keys() - {"clipped"}:
                 np.testing.assert_array_equal(got[name], want[name], f"{name}, {options}")
+    return wants
 
 
 @pytest.mark.parametrize("kind", range(len(KINDS)))
 def test_every_size_and_corner(kind: int) -> None:
+    options = KINDS[kind]
+    masks: set[int] = set()
+    ends: set[int] = set()
     for seed, size in enumerate(SIZES):
         clips = streams(100 * kind + seed, 3, size)
-        compare(clips, NO_CROP, [shown(p) for p in clips], **KINDS[kind])
+        for want in compare(clips, NO_CROP, [shown(p) for p in clips], **options):
+            masks |= set(np.unique(want["mask"]).tolist())
+            ends |= set(np.unique(want["anchor"]).tolist())
+    stops, cuts = options.get("intra") != "coviar", options.get("cross") == "mask"
+    passes = "anchors" in options and not cuts
+    assert masks >= {0, 2} | ({1} if stops else set()) | ({3} if cuts else set())
+    assert not passes or 4 in masks
+    assert ends >= {-1, 0}
+    assert not stops or -2 in ends  # an intra block of a picture that is not presented
+
+
+@pytest.mark.parametrize("what", ["displacement", "blocks", "residual_y", "residual_uv"])
+def test_sums_that_saturate_are_counted(what: str) -> None:
+    """Nothing but one of the sums leaves 16 bits."""
+    clips = streams(3, 4, (32, 48))
+    rng = np.random.default_rng(5)
+    for p in (p for clip in clips for p in clip):
+        for name in ("mv", "res_y", "res_uv"):
+            plane = getattr(p, name)
+            big = name == {"residual_y": "res_y", "residual_uv": "res_uv"}.get(what, "mv")
+            reach = 30000 if big else 300
+            used = plane != 0 if name == "mv" else np.full(plane.shape, True)
+            plane[used] = rng.integers(-reach, reach, plane.shape)[used]
+    options: dict[str, Any] = {"grid": 4} if what == "blocks" else {"residual": "coded"}
+    wants = compare(clips, NO_CROP, [shown(p) for p in clips], **options)
+    assert all(want["stats"]["saturated"] > 0 for want in wants)
+
+
+@pytest.mark.parametrize("crop", [NO_CROP, (3, 1, 5, 7)])
+def test_without_chroma(crop: tuple[int, int, int, int]) -> None:
+    clips = streams(9, 3, (48, 64), crop)
+    for options in ({"residual": "coded"}, {"residual": "recon_diff"}, {"grid": 4}):
+        wants = compare(clips, crop, [shown(p) for p in clips], chroma=0, **options)
+        assert wants[0].get("residual_uv") is None
 
 
 @pytest.mark.parametrize("crop", [(2, 4, 6, 8), (0, 0, 12, 8), (8, 6, 2, 0)])
@@ -172,9 +215,15 @@ def test_what_a_device_does_not_do() -> None:
         with pytest.raises(ValueError, match="CPU only"):
             _core.plan_arrays(size, planes, {"frames": [0], **options})
     other = streams(2, 1, (16, 32))[0]
-    plans = [_core.plan_arrays(*as_arrays(c, NO_CROP), {"frames": [0]}) for c in (clip, other)]
-    with pytest.raises(ValueError, match="one coded size"):
-        _core.DeviceBatch(plans)
+    one = _core.plan_arrays(size, planes, {"frames": [0]})
+    unlikes = [_core.plan_arrays(*as_arrays(other, NO_CROP), {"frames": [0]})]
+    for options in (
+        {"grid": 4}, {"count_hops": True}, {"residual": "coded"}, {"residual": "recon_diff"}
+    ):  # fmt: skip
+        unlikes.append(_core.plan_arrays(size, planes, {"frames": [0], **options}))
+    for unlike in unlikes:
+        with pytest.raises(ValueError, match=r"one coded size.* and set of options"):
+            _core.DeviceBatch([one, unlike])
 
 
 def test_too_many_references_for_a_byte() -> None:

@@ -7,8 +7,11 @@
 // written by one aligned store (8 bytes of int16, 16 of int32); 32 of them write whole lines.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 
 #include "kernels/cuda/place.h"
 #include "kernels/trace_step.h"
@@ -78,9 +81,23 @@ CVDECODE_HD inline BlockMotion unpack_block(const GridStep& step, size_t at) {
   return block;
 }
 
+// A GPU faults on a word that does not lie on its boundary, a CPU does not: the emulation must.
+CVDECODE_HD inline void check_boundary(const void* at, size_t bytes) {
+#ifndef __CUDA_ARCH__
+  if (reinterpret_cast<uintptr_t>(at) % bytes != 0) {
+    throw std::logic_error("a thread reads or writes " + std::to_string(bytes) +
+                           " bytes that do not lie on their boundary");
+  }
+#else
+  static_cast<void>(at);
+  static_cast<void>(bytes);
+#endif
+}
+
 // Four neighbours of a plane in one word, and in one load where they lie on its boundary.
 struct Words {
   static CVDECODE_HD uint64_t load8(const void* at) {
+    check_boundary(at, 8);
 #ifdef __CUDA_ARCH__
     return *static_cast<const uint64_t*>(at);
 #else
@@ -90,6 +107,7 @@ struct Words {
 #endif
   }
   static CVDECODE_HD uint32_t load4(const void* at) {
+    check_boundary(at, 4);
 #ifdef __CUDA_ARCH__
     return *static_cast<const uint32_t*>(at);
 #else
@@ -99,6 +117,7 @@ struct Words {
 #endif
   }
   static CVDECODE_HD void store8(void* at, uint64_t word) {
+    check_boundary(at, 8);
 #ifdef __CUDA_ARCH__
     *static_cast<uint64_t*>(at) = word;
 #else
@@ -106,6 +125,7 @@ struct Words {
 #endif
   }
   static CVDECODE_HD void store4(void* at, uint32_t word) {
+    check_boundary(at, 4);
 #ifdef __CUDA_ARCH__
     *static_cast<uint32_t*>(at) = word;
 #else
@@ -175,6 +195,7 @@ CVDECODE_HD inline void store_cells(const Map& out, size_t at, const Cell cells[
   Words::store8(out.x + at, xs);
   Words::store8(out.y + at, ys);
   Words::store4(out.mask + at, masks);
+  check_boundary(out.end + at, 16);
 #ifdef __CUDA_ARCH__
   *reinterpret_cast<int4*>(out.end + at) =
       make_int4(cells[0].end, cells[1].end, cells[2].end, cells[3].end);
