@@ -1,6 +1,7 @@
 #include "accumulate/arrays.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <set>
 #include <string>
@@ -80,7 +81,7 @@ int32_t ArrayProvider::find(int64_t presentation) const {
   return it == row_at_.end() ? -1 : number_of_[static_cast<size_t>(it->second)];
 }
 
-// The row that a cell refers to, or one of kRefPicture...
+// The row that a cell refers to, one of kRefPicture..., or how far away it is.
 int32_t ArrayProvider::row_of_reference(const ArrayRow& row, size_t cell) const {
   if (row.ref == nullptr) {
     const int32_t r = row.ref_picture[cell];
@@ -96,7 +97,7 @@ int32_t ArrayProvider::row_of_reference(const ArrayRow& row, size_t cell) const 
     default: break;
   }
   const auto it = row_at_.find(int64_t{row.picture.presentation} + ref);
-  return it == row_at_.end() ? kRefPictureMissing : it->second;
+  return it == row_at_.end() ? kAway - std::abs(int{ref}) : it->second;
 }
 
 // Depth first, in presentation order: the order is a decode order of the rows, not always the one

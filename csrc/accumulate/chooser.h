@@ -41,6 +41,8 @@ class Candidates {
     const Verdict verdict = fates_.step(t_, picture);
     if (picture >= 0 && picture < t_) {
       candidate.distance = reference_distance(here_, provider_.picture(picture));
+    } else if (picture < kAway) {
+      candidate.distance = kAway - picture;
     }
     switch (verdict.fate) {
       case Fate::kBroken: candidate.source = kernels::kSourceBroken; break;

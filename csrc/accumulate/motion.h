@@ -28,6 +28,9 @@ struct MotionPicture {
   int32_t from_last_intra = kNotTold;
 };
 
+// MotionView::ref_picture of a picture that is not here and is shown n frames away: kAway - n.
+inline constexpr int32_t kAway = -16;
+
 // Planes of one picture at coded size (rgb at display size), laid out as in Clip; null where not
 // asked for. kRefPicture holds decode numbers of this provider. Valid only inside the sink.
 struct MotionView {

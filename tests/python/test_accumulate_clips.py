@@ -76,3 +76,31 @@ def test_pytorch_coviar_needs_the_picture_before(encode: Any, hops: int | None) 
     assert (got.mask[0] == (0 if hops else 2)).all()
     if hops:
         np.testing.assert_array_equal(got.displacement[0], want.displacement[0])
+
+
+@pytest.mark.parametrize("grid", ["pixel", 4])
+def test_the_nearest_reference_may_lie_outside(encode: Any, grid: Any) -> None:
+    """Then the trace is broken; the other reference, which is here, does not stand in for it."""
+    path = encode("clips_bi.mp4", *X264, "-x264-params",
+                  "keyint=30:bframes=2:b-adapt=0:b-pyramid=none:ref=2:weightb=1:scenecut=0",
+                  source="mandelbrot=size=96x80:rate=25", frames=14)  # fmt: skip
+    with VideoReader(path, planes=PLANES) as video:
+        b = "".join(video.frame_types.tolist()).index("PB", 3) + 1
+        there = np.array([i for i in range(len(video)) if i != b - 1])
+        clip = video.get_frames_at(there)
+        got = accumulate(clip, [b], hops=1, grid=grid)
+        want = accumulate(video, [b], hops=1, grid=grid)
+    ref = clip.ref[int(np.flatnonzero(there == b)[0])].astype(int)
+    far = np.where(ref == 0, 99999, abs(ref))
+    nearest = np.where(far[1] < far[0], ref[1], ref[0])
+    if grid == "pixel":
+        ref, nearest = (a.repeat(4, -1).repeat(4, -2) for a in (ref, nearest))
+    height, width = got.mask.shape[1:]
+    outside = (nearest == -1)[:height, :width]
+    assert (outside & (ref != 0).all(0)[:height, :width]).any()
+    assert (got.mask[0][outside] == 2).all()
+    assert not got.displacement[0][:, outside].any()
+    np.testing.assert_array_equal(got.mask[0][~outside], want.mask[0][~outside])
+    np.testing.assert_array_equal(
+        got.displacement[0][:, ~outside], want.displacement[0][:, ~outside]
+    )
