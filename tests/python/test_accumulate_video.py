@@ -135,8 +135,19 @@ def test_native_streams(encode: Any, seed: int) -> None:
     compare(path, 13, [10, 5], coded=True, anchors=[3, 6], cross="mask")
 
 
-def test_shared_clip(data_dir: Path) -> None:
-    compare(data_dir / "mpeg4" / "MPEG4.mp4", 3, [2])
+@pytest.mark.parametrize(
+    ("name", "count", "frame", "options"),
+    [
+        ("mpeg4/MPEG4.mp4", 3, 2, {}),
+        ("h264-conformance/MR1_BT_A.h264", 8, 7, {}),  # several references, several slices
+        ("h264-conformance/CVFC1_Sony_C.jsv", 4, 3, {}),  # cropped on all sides
+        ("h264/demo.mp4", 6, 2, {"anchors": [1], "intra": "coviar"}),  # B pictures
+    ],
+)
+def test_shared_clips(
+    data_dir: Path, name: str, count: int, frame: int, options: dict[str, Any]
+) -> None:
+    compare(data_dir / name, count, [frame], coded=name.startswith("h264"), **options)
 
 
 def test_clip_needs_its_chain(encode: Any) -> None:
