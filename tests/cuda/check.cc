@@ -34,7 +34,7 @@ struct Case {
 };
 
 std::vector<Case> cases() {
-  std::vector<Case> all(7);
+  std::vector<Case> all(9);
   all[0] = {"coded residual, hops", {}};
   all[0].options.residual = ResidualKind::kCoded;
   all[0].options.count_hops = true;
@@ -56,6 +56,14 @@ std::vector<Case> cases() {
   all[6].options.residual = ResidualKind::kReconDiff;
   all[6].options.has_anchors = true;
   all[6].options.anchors = {1, 5};
+  all[7] = {"grid=4, cut, no hops", {}};
+  all[7].options.grid = 4;
+  all[7].options.has_anchors = true;
+  all[7].options.anchors = {2, 4};
+  all[7].options.cross = Cross::kMask;
+  all[8] = {"one step, coded", {}};
+  all[8].options.one_step = true;
+  all[8].options.residual = ResidualKind::kCoded;
   return all;
 }
 
@@ -126,10 +134,11 @@ int check_all(bool gpu) {
   for (const Case& one : cases()) {
     int wrong = 0, batches = 0;
     for (const auto& [width, height] : {std::pair{16, 16}, {48, 32}, {272, 16}, {64, 144}}) {
-      for (const bool wild : {false, true}) {
+      for (const auto& [wild, chroma_format_idc] : {std::pair{false, 1}, {true, 1}, {true, 0}}) {
         Geometry g;
         g.coded_width = width;
         g.coded_height = height;
+        g.chroma_format_idc = chroma_format_idc;
         g.crop_right = 6;
         g.crop_bottom = 2;
         g.crop_left = width > 16 ? 4 : 0;

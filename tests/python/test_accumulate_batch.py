@@ -84,6 +84,9 @@ def test_device_is_the_cpu(
                 accumulate_batch(sources, FRAMES, device="cuda", out=batch)
             with pytest.raises(ValueError, match="CPU only"):
                 accumulate(a, [1], hops=1, per_frame=True, device="cuda")
+            for part in ({"box": (0, 0, 8, 8)}, {"ends": False}):
+                with pytest.raises(ValueError, match="for the CPU"):
+                    accumulate(a, [1], device="cuda", **part)  # type: ignore[arg-type]
         assert gpu.launches > 1
         assert isinstance(batch.displacement, torch.Tensor)
         assert batch.torch().mask.data_ptr() == batch.mask.data_ptr()
