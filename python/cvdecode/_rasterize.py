@@ -173,6 +173,7 @@ def rasterize(
             )
             if scale_vectors:
                 cells = cells * _column(cells, canvas.scale_of(width, height))
+                _pad(cells, x, y, fill)
             return cells
         array = _device.to_numpy(array)
     if array.strides[-1] != array.itemsize:
@@ -181,7 +182,17 @@ def rasterize(
     if scale_vectors:
         ratio = np.array(canvas.scale_of(width, height), np.float32)
         out = out * ratio[:, None, None]
+        _pad(out, x, y, fill)
     return out
+
+
+def _pad(cells: Any, x: tuple[int, ...], y: tuple[int, ...], fill: float) -> None:
+    """Cells wholly in padding hold ``fill`` itself, not scaled."""
+    for axis, (count, step, _, resized, origin, *_) in ((-1, x), (-2, y)):
+        first = min(max(origin // step, 0), count)
+        last = min(max(-(-(origin + resized) // step), 0), count)
+        for part in (slice(0, first), slice(last, count)):
+            cells[(..., part) if axis == -1 else (..., part, slice(None))] = fill
 
 
 def _column(like: Any, ratio: tuple[float, float]) -> Any:

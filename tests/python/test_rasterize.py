@@ -104,7 +104,7 @@ def test_patches(clip: Any) -> None:
     width, height = segment.width, segment.height  # 68 x 52
     pixels = on_pixels(cropped, "mv", 4).astype(np.float64)
     for size, resize, patch in ((56, "longer", 14), (64, "shorter", 16), ((32, 48), "squash", 16),
-                                (96, "none", 16), (32, "none", 8)):  # fmt: skip
+                                (96, "none", 16), (32, "none", 8), (112, "longer", 8)):  # fmt: skip
         got = rasterize(cropped, "mv", patch=patch, size=size, resize=resize, scale_vectors=True,
                         fill=-1)  # fmt: skip
         high, wide = (size, size) if isinstance(size, int) else size
@@ -128,10 +128,11 @@ def test_patches(clip: Any) -> None:
         area = inside.reshape(shape[1:]).sum((1, 3))
         sums = sampled.reshape(shape).sum((2, 4))
         ratio = np.array([new_w / width, new_h / height])[:, None, None]
-        want = np.where(area > 0, sums / np.maximum(area, 1) * ratio, -1 * ratio)
+        want = np.where(area > 0, sums / np.maximum(area, 1) * ratio, -1)
         assert got.shape == (6, 2, 2, high // patch, wide // patch)
         scale = max(1.0, float(np.abs(pixels).max()))
         np.testing.assert_allclose(got[0, 0], want, atol=0.05 * scale)
+        assert (got[0, 0][:, area == 0] == -1).all()
         nearest = rasterize(cropped, "mb_type", patch=patch, size=size, resize=resize, fill=77)
         assert ((nearest == 77) == (area == 0)[None]).all()
 
