@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ._accumulate import MASK_ANCHOR, MASK_PASSED, Accumulation
-from ._frame import Array, Clip
+from ._core import PlaneUnavailable
+from ._frame import REF_UNTRUSTED, Array, Clip
 from ._rasterize import Canvas, Resize, _whole, canvas_of
 
 Energy = Literal["mv", "residual", "both"]
@@ -73,7 +74,9 @@ def token_mask(
         patches that touch padding.
 
     Raises:
-        ValueError: arguments out of range. PlaneNotRead: a plane that the clip was read without.
+        ValueError: arguments out of range.
+        PlaneNotRead: a plane that the clip was read without.
+        PlaneUnavailable: vectors of MPEG-4 B-VOPs, which libavcodec does not export.
     """
     patch = _whole("patch", patch)
     if not isinstance(clip, (Clip, Accumulation)):
@@ -137,6 +140,7 @@ def _motion(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats
             crop.left // 4 : (crop.left + segment.width - 1) // 4 + 1,
         ]
         mv, used = clip.mv[cells], clip.ref[cells] != 0
+        _refuse_unknown(clip)
     ys = (np.arange(segment.height) + crop.top % block) // block
     xs = (np.arange(segment.width) + crop.left % block) // block
 
@@ -156,6 +160,17 @@ def _motion(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats
         return scaled[ys[:, None], xs[None, :]]
 
     return energy
+
+
+def _refuse_unknown(clip: Clip) -> None:
+    if clip.metadata.codec != "mpeg4":
+        return
+    for index, kind, ref in zip(clip.index, clip.frame_type, clip.ref, strict=True):
+        if kind == "B" and (ref == REF_UNTRUSTED).any():
+            raise PlaneUnavailable(
+                f"frame {index} is a B-VOP, whose vectors libavcodec does not export: they are 0 "
+                "here, and it would pass for still; leave the B frames of clip.frame_type out"
+            )
 
 
 def _residual(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats]:

@@ -167,6 +167,17 @@ def test_changed_since_an_anchor(path: Path) -> None:
     assert (token_mask(acc, 8, size=72) == token_mask(acc, 8, size=72, source="both")).all()
 
 
+def test_vectors_that_are_not_known_are_no_rest(encode: Any) -> None:
+    path = encode("tokens.avi", "-c:v", "mpeg4", "-bf", "2", "-g", "12", frames=8)
+    with VideoReader(path, ("mv", "ref")) as video:
+        kinds = video.frame_types
+        b = int(np.flatnonzero(kinds == "B")[0])
+        with pytest.raises(cvdecode.PlaneUnavailable, match=f"frame {b} is a B-VOP"):
+            token_mask(video[:], size=56)
+        rest = video.get_frames_at(np.flatnonzero(kinds != "B"))
+    assert token_mask(rest, size=56).any()
+
+
 def test_refusals(clip: Any, path: Path) -> None:
     for wrong in (
         {"patch": 0}, {"source": "bits"}, {"fuse": "mean"}, {"size": 100},
