@@ -13,11 +13,19 @@ from cvdecode import VideoReader, accumulate, token_mask
 
 
 def scores_of(
-    mv: np.ndarray, residual: np.ndarray, size: int, patch: int, fuse: str, source: str
+    mv: np.ndarray,
+    residual: np.ndarray,
+    size: int,
+    patch: int,
+    fuse: str,
+    source: str,
+    offset: tuple[int, int] = (0, 0),
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores (T, P, P) and which patches lie on the picture.
 
-    mv: (T, 2, h4, w4) quarter samples, residual: (T, H, W); no crop.
+    mv: (T, 2, h4, w4) quarter samples, residual: (T, H, W), whose first sample lies ``offset`` (x,
+    y) samples inside the first block.
     """
     frames, height, width = residual.shape
     scale = size / max(height, width)
@@ -30,12 +38,12 @@ def scores_of(
         v = v - np.median(v, axis=(1, 2))[:, None, None]
         length = np.hypot(v[0], v[1])
         motion = np.clip(length / max(np.percentile(length, 95), 1e-6), 0, 1)
-        motion = motion.repeat(4, 0).repeat(4, 1)[:height, :width]
+        motion = motion.repeat(4, 0).repeat(4, 1)[offset[1] :, offset[0] :][:height, :width]
         # |residual Y| over its 95th percentile
         r = np.abs(residual[t].astype(float))
         energy = np.clip(r / max(np.percentile(r, 95), 1.0), 0, 1)
         fused = {
-            "weighted": (motion + energy) / 2,
+            "weighted": (weights[0] * motion + weights[1] * energy) / sum(weights),
             "max": np.maximum(motion, energy),
             "sum": np.clip(motion + energy, 0, 1),
             "geomean": np.sqrt(motion * energy),
@@ -93,6 +101,23 @@ def test_recipe(clip: Any, fuse: Any) -> None:
     np.testing.assert_allclose(got[:, valid], scores[:, valid], atol=2e-6)
     np.testing.assert_array_equal(keep, want)
     assert keep.sum() == 40
+
+
+def test_crop_and_weights(clip: Any) -> None:
+    """Display sample (x, y) lies in block ((x + left) // 4, (y + top) // 4)."""
+    left, top = 6, 10
+    segment = clip.segment._replace(crop=clip.segment.crop._replace(left=left, top=top))
+    arrays = {k: clip.numpy()[k] for k in ("mv", "ref", "index", "frame_type")}
+    residual = clip.residual_y[..., top:, left:]
+    cropped = cvdecode.Clip({**arrays, "residual_y": residual}, clip.metadata, segment)
+    mv = np.where(clip.ref[:, 0, None] != 0, clip.mv[:, 0], clip.mv[:, 1])
+    mv = mv[:, :, top // 4 : 14, left // 4 : 19]  # 54 samples are 13.5 blocks, 74 are 18.5
+    want, valid = scores_of(
+        mv, residual, 96, 16, "weighted", "both", (left % 4, top % 4), (1.0, 3.0)
+    )
+    _, got = token_mask(cropped, 16, size=96, weights=(1, 3), return_scores=True)
+    assert (np.isnan(got) == ~valid[None]).all()
+    np.testing.assert_allclose(got[:, valid], want[:, valid] / 16**2, atol=2e-6)
 
 
 @pytest.mark.parametrize("source", ["mv", "residual"])
