@@ -33,7 +33,7 @@ Verdict Fates::step(int32_t t, int32_t r) {
     if (options_.cross == Cross::kMask && r != wanted_) return {Fate::kCut};
     return {Fate::kEnd, kernels::kMaskAnchor};
   }
-  if (wanted_ >= 0 && reference.time < floor_) return {Fate::kEnd, kernels::kMaskPassed};
+  if (reference.time < floor_) return {Fate::kEnd, kernels::kMaskPassed};
   if (reference.all_intra) return {Fate::kEnd, kernels::kMaskAnchor};
   return {Fate::kTrace};
 }
@@ -73,7 +73,7 @@ int32_t Fates::wanted_anchor(const MotionProvider& provider, const AccumulateOpt
   auto it = std::upper_bound(options.anchors.begin(), options.anchors.end(), presentation);
   if (it == options.anchors.begin()) return kNoPicture;
   const int32_t wanted = provider.find(*--it);
-  if (wanted < 0) return kNoPicture;
+  if (wanted < 0) return kAway - static_cast<int32_t>(*it);
   const int32_t frame = provider.find(presentation);
   if (provider.picture(wanted).segment != provider.picture(frame).segment) return kNoPicture;
   return wanted;

@@ -26,11 +26,12 @@ struct Verdict {
 class Fates {
  public:
   // `wanted` is the wanted anchor of every frame of the group for a given set of anchors
-  // (kNoPicture = none at or before them); unused otherwise.
+  // as wanted_anchor() gives it; unused otherwise.
   Fates(const MotionProvider& provider, const AccumulateOptions& options, int32_t segment,
         int32_t wanted)
       : provider_(provider), options_(options), segment_(segment), wanted_(wanted) {
     if (wanted >= 0) floor_ = provider.picture(wanted).time;
+    if (wanted <= kAway) floor_ = kAway - wanted;
   }
 
   // The fate of a trace that starts in picture t.
@@ -41,7 +42,8 @@ class Fates {
   int32_t previous_reference(int32_t t) const;
 
   // The wanted anchor of the picture with this presentation index, for a given set: the last one
-  // of the set at or before it in time. A set can name frames that are not here: kNoPicture.
+  // of the set at or before it in time. A set can name frames that are not in a clip: kAway minus
+  // the presentation index, which is the time there. kNoPicture: no anchor, or in another segment.
   static int32_t wanted_anchor(const MotionProvider& provider, const AccumulateOptions& options,
                                int64_t presentation);
 

@@ -104,3 +104,21 @@ def test_the_nearest_reference_may_lie_outside(encode: Any, grid: Any) -> None:
     np.testing.assert_array_equal(
         got.displacement[0][:, ~outside], want.displacement[0][:, ~outside]
     )
+
+
+def test_an_anchor_that_is_not_here_still_has_a_time(data_dir: Path) -> None:
+    """What passes below it ends there, as in the video; what would have met it is broken."""
+    path = data_dir / "h264-conformance" / "MR1_BT_A.h264"
+    with VideoReader(path, planes=PLANES) as video:
+        want = accumulate(video, [14], anchors=[10])
+        clip = video.get_frames_at([i for i in range(20) if i != 10])
+        got = accumulate(clip, [14], anchors=[10])
+    met = want.anchor == 10
+    assert met.any()
+    assert (~met).any()
+    assert (got.mask[met] == 2).all()
+    for name in ("anchor", "mask"):
+        np.testing.assert_array_equal(getattr(got, name)[~met], getattr(want, name)[~met])
+    np.testing.assert_array_equal(
+        got.displacement.transpose(0, 2, 3, 1)[~met], want.displacement.transpose(0, 2, 3, 1)[~met]
+    )
