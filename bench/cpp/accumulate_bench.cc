@@ -37,7 +37,8 @@ struct Planes {
   std::vector<int16_t> x, y;
   std::vector<int32_t> end;
   std::vector<uint8_t> mask;
-  std::vector<uint64_t> packed, shared;
+  std::vector<uint64_t> packed;
+  std::vector<cvdecode::kernels::Shared> shared;
 };
 
 // `kind` 0: half of the macroblocks skip along with their neighbour, a quarter has 8x8 blocks.

@@ -505,8 +505,8 @@ void TraceGroup::finish(Node& node, const SelectedMotion& motion, int64_t clippe
 void TraceGroup::share(Node& node) const {
   if (options_.plan != nullptr || options_.grid != 1) return;
   const Geometry& g = result_.geometry;
-  node.shared = std::make_unique_for_overwrite<uint64_t[]>(static_cast<size_t>(g.w16()) *
-                                                           static_cast<size_t>(g.h16()));
+  node.shared = std::make_unique_for_overwrite<kernels::Shared[]>(static_cast<size_t>(g.w16()) *
+                                                                  static_cast<size_t>(g.h16()));
   node.map.shared = node.shared.get();
 }
 

@@ -48,10 +48,10 @@ class TraceGroup {
     int32_t step = -1;  // of a plan
     MapPool::Loan loan;
     kernels::Map map;
-    std::unique_ptr<uint64_t[]> shared;  // Map::shared
-    std::vector<uint8_t> wanted;         // kernels::TraceJob::wanted, empty = all of it
-    bool may_void = false;               // some cell of the map may be broken or cut
-    int32_t reach = 0;                   // no displacement of the map is larger
+    std::unique_ptr<kernels::Shared[]> shared;  // Map::shared
+    std::vector<uint8_t> wanted;                // kernels::TraceJob::wanted, empty = all of it
+    bool may_void = false;                      // some cell of the map may be broken or cut
+    int32_t reach = 0;                          // no displacement of the map is larger
   };
   using Nodes = std::map<int32_t, Node>;  // by decode number
 

@@ -47,7 +47,9 @@ kernels::Map map_of(const py::dict& planes, size_t luma, size_t cells) {
   get(planes, "at_y", cells, map.at_y);
   get(planes, "hops", cells, map.hops);
   get(planes, "packed", cells, map.packed);
-  get(planes, "shared", luma / 256, map.shared);
+  uint64_t* shared = nullptr;  // (macroblocks, 2)
+  get(planes, "shared", luma / 128, shared);
+  map.shared = reinterpret_cast<kernels::Shared*>(shared);
   get(planes, "residual_y", luma, map.residual_y);
   get(planes, "residual_u", luma / 4, map.residual_u);
   get(planes, "residual_v", luma / 4, map.residual_v);

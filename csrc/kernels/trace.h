@@ -38,6 +38,20 @@ struct BlockMotion {
   int32_t source = kSourceStop;
 };
 
+// What all samples of a macroblock of a map have in common; kMany where they differ, or where it is
+// not known. What is known need not be read sample by sample.
+inline constexpr uint64_t kMany = ~uint64_t{0};
+struct Shared {
+  uint64_t end = kMany;   // in what their traces ended: shared_end()
+  uint64_t move = kMany;  // their displacement: shared_move()
+};
+CVDECODE_HD inline uint64_t shared_end(int32_t end, uint8_t mask) {
+  return static_cast<uint32_t>(end) | static_cast<uint64_t>(mask) << 32;
+}
+CVDECODE_HD inline uint64_t shared_move(int x, int y) {
+  return static_cast<uint16_t>(x) | static_cast<uint64_t>(static_cast<uint16_t>(y)) << 16;
+}
+
 // The planes of one map, each width x height of its grid without padding; null = not carried.
 // Chroma planes are (width / 2) x (height / 2).
 struct Map {
@@ -54,20 +68,12 @@ struct Map {
   int16_t* residual_u = nullptr;
   int16_t* residual_v = nullptr;
   uint8_t* mask_uv = nullptr;  // Mask on the chroma grid, whose traces differ from luma's
-  // Of the luma grid: one word per macroblock, what all its traces ended in (shared_end), or
-  // kManyEnds where that differs or is not known. What is known need not be read sample by sample.
-  uint64_t* shared = nullptr;
+  Shared* shared = nullptr;    // of the luma grid, one per macroblock
   // grid=4: x, y, mask and end of a cell in one word (PackedCell), which is what `blocks` traces
   // through; the planes x, y, end, mask may then be null. Of a map that is written it may be null
   // where the planes are not: then no later picture can look at the map.
   uint64_t* packed = nullptr;
 };
-
-// Map::shared of a macroblock.
-inline constexpr uint64_t kManyEnds = ~uint64_t{0};
-CVDECODE_HD inline uint64_t shared_end(int32_t end, uint8_t mask) {
-  return static_cast<uint32_t>(end) | static_cast<uint64_t>(mask) << 32;
-}
 
 // A cell of grid=4 as four 16-bit lanes: x, y, mask | low bits of end, the rest of end.
 struct PackedCell {

@@ -38,12 +38,13 @@ class PlainTracer {
         height_(job.height),
         cells_(static_cast<ptrdiff_t>(width_) * height_),
         staged_(cells_ * 4 > kCached),
-        stride_(staged_ ? width_ + kPad : width_) {
-    const size_t row = static_cast<size_t>(width_) + kPad;
+        tile_(staged_ ? std::min(kTile, width_) : width_),
+        stride_(staged_ ? tile_ + kPad : width_) {
+    const size_t row = static_cast<size_t>(tile_) + kPad;
     const size_t macroblocks = static_cast<size_t>(width_ / 16);
     memory_ = std::make_unique_for_overwrite<uint64_t[]>(
-        macroblocks + row * (4 * 4 + 4 + (staged_ ? 64 : 0)) / 8);
-    shared_ = memory_.get();
+        2 * macroblocks + row * (4 * 4 + 4 + (staged_ ? 64 : 0)) / 8);
+    shared_ = reinterpret_cast<Shared*>(memory_.get());
     end_ = reinterpret_cast<int32_t*>(shared_ + macroblocks);
     xy_ = reinterpret_cast<int16_t*>(end_ + 4 * row);
     mask_ = reinterpret_cast<uint8_t*>(xy_ + (staged_ ? 32 * row : 0));
@@ -53,13 +54,16 @@ class PlainTracer {
     const uint8_t* shapes = job_.shapes;
     for (int by = job_.top; by < job_.end_row(); by += 4) {
       y_ = 4 * by;
-      const ptrdiff_t first = at(y_, 0);
-      x_to_ = staged_ ? xy_ : out_.x + first;
-      y_to_ = staged_ ? xy_ + 16 * stride_ : out_.y + first;
-      std::fill_n(shared_, width_ / 16, kUnset);
-      mixed_.clear();
-      walk_macroblocks(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * (width_ / 4),
-                       width_ / 4, shapes, *this, 0, width_ / 4);
+      x_to_ = staged_ ? xy_ : out_.x + at(y_, 0);
+      y_to_ = staged_ ? xy_ + 16 * stride_ : out_.y + at(y_, 0);
+      std::fill_n(shared_, width_ / 16, Shared{kUnset, kUnset});
+      for (left_ = 0; left_ < width_; left_ += tile_) {
+        right_ = std::min(left_ + tile_, width_);
+        mixed_.clear();
+        walk_macroblocks(job_.blocks + static_cast<ptrdiff_t>(by - job_.top) * (width_ / 4),
+                         width_ / 4, shapes, *this, left_ / 4, right_ / 4);
+        finish_tile();
+      }
       if (shapes != nullptr) shapes += width_ / 16;
       finish_row();
     }
@@ -72,7 +76,7 @@ class PlainTracer {
     const Part part{4 * left, 4 * right, 4 * top, 4 * bottom};
     if (m.source < 0) {
       const uint8_t mask = mask_of_source(m.source);
-      constant(part, 0, 0, shared_end(is_void(mask) ? -1 : job_.here, mask));
+      constant(part, {shared_end(is_void(mask) ? -1 : job_.here, mask), shared_move(0, 0)});
       return;
     }
     const Source& source = job_.sources[m.source];
@@ -82,39 +86,55 @@ class PlainTracer {
       const int dx = next_displacement(lane, 0, int{m.x}, false, once);
       const int dy = next_displacement(lane, 0, int{m.y}, false, once);
       clipped_ += once * (part.right - part.left) * (part.bottom - part.top);
-      constant(part, dx, dy, shared_end(source.end, source.mask));
+      constant(part, {shared_end(source.end, source.mask), shared_move(dx, dy)});
       return;
     }
     const Hop hop{&source.map, m.x, m.y, luma_shift(m.x), luma_shift(m.y)};
-    const uint64_t shared = shared_at(hop, part);
-    if (shared != kManyEnds && is_void(static_cast<uint8_t>(shared >> 32))) {
-      constant(part, 0, 0, shared);
-      return;
-    }
-    if (source.reach + std::max(std::abs(int{m.x}), std::abs(int{m.y})) > INT16_MAX) {
-      cell_by_cell(hop, part);
-    } else if (source.may_void && shared == kManyEnds) {
-      move<true>(hop, part);
-    } else {
-      move<false>(hop, part);
-    }
-    if (shared != kManyEnds) {
-      fill_ends(part, shared);
-    } else {
-      // Of joined macroblocks, some may know.
-      for (int x = part.left; x < part.right; x += 16) {
-        const Part one{x, std::min(x + 16, part.right), part.top, part.bottom};
-        mixed_ends(hop, one, shared_at(hop, one));
+    const bool clips = source.reach + std::max(std::abs(int{m.x}), std::abs(int{m.y})) > INT16_MAX;
+    int from = part.left;  // columns that wait to be moved on sample by sample
+    bool is_void_there = false;
+    const auto move_on = [&](int end) HWY_ATTR {
+      if (from == end) return;
+      const Part some{from, end, part.top, part.bottom};
+      if (clips) {
+        cell_by_cell(hop, some);
+      } else if (is_void_there) {
+        move<true>(hop, some);
+      } else {
+        move<false>(hop, some);
       }
+    };
+    for (int x = part.left; x < part.right; x += 16) {
+      const Part one{x, std::min(x + 16, part.right), part.top, part.bottom};
+      Shared shared = shared_at(hop, one);
+      const bool may_void = source.may_void && shared.end == kMany;
+      shared.move = move_of(shared, m, may_void);
+      if (shared.move != kMany) {
+        move_on(x);
+        from = one.right;
+        is_void_there = false;
+        fill_moves(one, shared.move);
+      }
+      is_void_there |= may_void;
+      if (shared.end != kMany) {
+        fill_ends(one, shared.end);
+      } else {
+        copy_later(hop, one);
+      }
+      note(one, shared);
     }
+    move_on(part.right);
   }
 
  private:
   // Rows may be read and written in whole vectors of 16 cells beyond their end.
   static constexpr int kPad = 32;
+  // Cells of a row that are put together at a time where they leave by streaming stores: 16 rows
+  // of them stay in the nearest cache.
+  static constexpr int kTile = 320;
   // Displacements of more bytes than this do not stay in the nearer caches anyhow.
   static constexpr ptrdiff_t kCached = 1 << 20;
-  static constexpr uint64_t kUnset = kManyEnds - 1;
+  static constexpr uint64_t kUnset = kMany - 1;
 
   // Samples of this row of macroblocks; top and bottom count from its first one.
   struct Part {
@@ -139,6 +159,8 @@ class PlainTracer {
   };
 
   ptrdiff_t at(int y, int x) const { return static_cast<ptrdiff_t>(y) * width_ + x; }
+  // Of a cell of this row of macroblocks in x_to_ and y_to_.
+  ptrdiff_t place(int y, int x) const { return static_cast<ptrdiff_t>(y) * stride_ + (x - left_); }
   ptrdiff_t source_row(const Hop& hop, int y) const {
     return at(clamp_to(y_ + y + hop.dy, height_), 0);
   }
@@ -152,71 +174,91 @@ class PlainTracer {
     return inside ? at(y, x) : -1;
   }
 
-  // What the source's macroblocks under a part share.
-  HWY_INLINE uint64_t shared_at(const Hop& hop, const Part& p) const {
-    const uint64_t* shared = hop.from->shared;
-    if (shared == nullptr) return kManyEnds;
+  // What the source's macroblocks under a part, at most one macroblock large, have in common.
+  HWY_INLINE Shared shared_at(const Hop& hop, const Part& p) const {
+    const Shared* shared = hop.from->shared;
+    if (shared == nullptr) return {};
     const int left = clamp_to(p.left + hop.dx, width_) >> 4;
     const int right = clamp_to(p.right - 1 + hop.dx, width_) >> 4;
     const int top = clamp_to(y_ + p.top + hop.dy, height_) >> 4;
     const int bottom = clamp_to(y_ + p.bottom - 1 + hop.dy, height_) >> 4;
-    const uint64_t* upper = shared + static_cast<ptrdiff_t>(top) * (width_ / 16);
-    const uint64_t* lower = shared + static_cast<ptrdiff_t>(bottom) * (width_ / 16);
-    const uint64_t first = upper[left];
-    uint64_t differ = 0;  // parts are at most 16 samples high: two rows of macroblocks
-    for (int x = left; x <= right; ++x) differ |= (upper[x] ^ first) | (lower[x] ^ first);
-    return differ == 0 ? first : kManyEnds;
+    const Shared* upper = shared + static_cast<ptrdiff_t>(top) * (width_ / 16);
+    const Shared* lower = shared + static_cast<ptrdiff_t>(bottom) * (width_ / 16);
+    const Shared& a = upper[left];
+    const Shared& b = upper[right];
+    const Shared& c = lower[left];
+    const Shared& d = lower[right];
+    const uint64_t ends = (a.end ^ b.end) | (a.end ^ c.end) | (a.end ^ d.end);
+    const uint64_t moves = (a.move ^ b.move) | (a.move ^ c.move) | (a.move ^ d.move);
+    return {ends == 0 ? a.end : kMany, moves == 0 ? a.move : kMany};
   }
 
-  HWY_INLINE void mixed_ends(const Hop& hop, const Part& p, uint64_t shared) {
-    if (shared != kManyEnds) {
-      fill_ends(p, shared);
-      return;
+  // The displacement one hop further; kMany where samples differ, may be void or saturate.
+  HWY_INLINE uint64_t move_of(const Shared& from, const BlockMotion& m, bool may_void) const {
+    if (from.end != kMany && is_void(static_cast<uint8_t>(from.end >> 32))) {
+      return shared_move(0, 0);
     }
+    // Where all is in the nearer caches, reading is as fast as knowing.
+    if (!staged_ || from.move == kMany || may_void) return kMany;
+    const int x = static_cast<int16_t>(from.move) - m.x;
+    const int y = static_cast<int16_t>(from.move >> 16) - m.y;
+    return x == static_cast<int16_t>(x) && y == static_cast<int16_t>(y) ? shared_move(x, y) : kMany;
+  }
+
+  HWY_INLINE void copy_later(const Hop& hop, const Part& p) {
     mixed_.push_back({hop, p, first_inside(hop, p)});
     if (mixed_.back().from >= 0) fetch_ends(mixed_.back());
-    note(p, kManyEnds);
   }
 
-  HWY_INLINE void note(const Part& p, uint64_t shared) {
+  HWY_INLINE void note(const Part& p, const Shared& shared) {
     for (int mb = p.left >> 4; mb <= (p.right - 1) >> 4; ++mb) {
-      uint64_t& all = shared_[mb];
-      all = all == kUnset || all == shared ? shared : kManyEnds;
+      Shared& all = shared_[mb];
+      all.end = all.end == kUnset || all.end == shared.end ? shared.end : kMany;
+      all.move = all.move == kUnset || all.move == shared.move ? shared.move : kMany;
     }
   }
 
   // Whether whole vectors may be written from column `left` on: what follows is written later, or
   // is padding.
   HWY_INLINE bool may_write_over(int left, int n) const {
-    return left + static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), 16)) <= stride_;
+    return left - left_ + static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), 16)) <= stride_;
   }
 
   HWY_INLINE void fill_ends(const Part& p, uint64_t shared) {
     const auto end = static_cast<int32_t>(static_cast<uint32_t>(shared));
     const auto mask = static_cast<uint8_t>(shared >> 32);
     const auto n = static_cast<size_t>(p.right - p.left);
-    for (int b = p.top / 4; b < p.bottom / 4; ++b) {
-      const ptrdiff_t first = static_cast<ptrdiff_t>(b) * (width_ + kPad) + p.left;
-      fill_cells<true>(end, n, end_ + first);
-      fill_cells<true>(mask, n, mask_ + first);
+    const ptrdiff_t stride = tile_ + kPad;
+    const ptrdiff_t first = p.top / 4 * stride + (p.left - left_);
+    int32_t* end_to = end_ + first;
+    uint8_t* mask_to = mask_ + first;
+    for (int rows = (p.bottom - p.top) / 4; rows > 0; --rows) {
+      fill_cells<true>(end, n, end_to);
+      fill_cells<true>(mask, n, mask_to);
+      end_to += stride;
+      mask_to += stride;
     }
-    note(p, shared);
   }
 
-  HWY_NOINLINE void constant(const Part& p, int x, int y, uint64_t shared) {
-    fill_rows(p, x, x_to_);
-    fill_rows(p, y, y_to_);
-    fill_ends(p, shared);
+  HWY_NOINLINE void constant(const Part& p, const Shared& shared) {
+    fill_moves(p, shared.move);
+    fill_ends(p, shared.end);
+    note(p, shared);
   }
-  HWY_INLINE void fill_rows(const Part& p, int value, int16_t* to) {
+  HWY_INLINE void fill_moves(const Part& p, uint64_t move) {
+    fill_rows(p, static_cast<int16_t>(move), x_to_);
+    fill_rows(p, static_cast<int16_t>(move >> 16), y_to_);
+  }
+  HWY_INLINE void fill_rows(const Part& p, int16_t value, int16_t* to) {
     const auto n = static_cast<size_t>(p.right - p.left);
     const bool over = may_write_over(p.left, p.right - p.left);
-    to += static_cast<ptrdiff_t>(p.top) * stride_ + p.left;
-    for (int y = p.top; y < p.bottom; ++y, to += stride_) {
+    const ptrdiff_t stride = stride_;
+    to += place(p.top, p.left);
+    for (int rows = p.bottom - p.top; rows > 0; --rows, to += stride) {
       if (over) {
-        fill_cells<true>(static_cast<int16_t>(value), n, to);
+        fill_cells<true>(value, n, to);
       } else {
-        fill_cells<false>(static_cast<int16_t>(value), n, to);
+        fill_cells<false>(value, n, to);
       }
     }
   }
@@ -242,10 +284,10 @@ class PlainTracer {
       const auto whole = static_cast<ptrdiff_t>(hwy::RoundUpTo(n, 16));
       const bool over = may_write_over(inner, outer - inner) &&
                         source_row(hop, p.bottom - 1) + inner + hop.dx + whole <= cells_;
-      ptrdiff_t to = static_cast<ptrdiff_t>(p.top) * stride_ + inner;
+      ptrdiff_t to = place(p.top, inner);
       for (int y = p.top; y < p.bottom; ++y, to += stride_) {
         const ptrdiff_t from = source_row(hop, y) + inner + hop.dx;
-        fetch_below(hop, from, n);
+        if (staged_) fetch_below(hop, from, n);
         if (HWY_LIKELY(over)) {
           move_row<kVoid, true>(hop, from, n, to);
         } else {
@@ -270,22 +312,30 @@ class PlainTracer {
     const hn::CappedTag<int16_t, 16> d;
     const auto vx = hn::Set(d, static_cast<int16_t>(hop.x));
     const auto vy = hn::Set(d, static_cast<int16_t>(hop.y));
+    // Kept in registers: what is written might be members, as far as the compiler knows.
     const int16_t* x = hop.from->x + first;
     const int16_t* y = hop.from->y + first;
-    ptrdiff_t to = static_cast<ptrdiff_t>(p.top) * stride_ + p.left;
-    for (int rows = p.bottom - p.top; rows > 0; --rows, to += stride_, x += width_, y += width_) {
+    int16_t* x_to = x_to_ + place(p.top, p.left);
+    int16_t* y_to = y_to_ + place(p.top, p.left);
+    const ptrdiff_t width = width_;
+    const ptrdiff_t stride = stride_;
+    for (int rows = p.bottom - p.top; rows > 0; --rows) {
       if constexpr (kFetch) {
-        hwy::Prefetch(x + at(16, 0));
-        hwy::Prefetch(y + at(16, 0));
+        hwy::Prefetch(x + 16 * width);
+        hwy::Prefetch(y + 16 * width);
       }
       for (size_t i = 0; i < 16; i += hn::Lanes(d)) {
         // Planes lie a multiple of 4096 bytes apart: a load that comes after a store at the same
         // place of another plane would have to wait for it.
         const auto there_x = hn::LoadU(d, x + i);
         const auto there_y = hn::LoadU(d, y + i);
-        hn::StoreU(hn::Sub(there_x, vx), d, x_to_ + to + i);
-        hn::StoreU(hn::Sub(there_y, vy), d, y_to_ + to + i);
+        hn::StoreU(hn::Sub(there_x, vx), d, x_to + i);
+        hn::StoreU(hn::Sub(there_y, vy), d, y_to + i);
       }
+      x += width;
+      y += width;
+      x_to += stride;
+      y_to += stride;
     }
   }
   template <bool kVoid, bool kOver>
@@ -301,7 +351,7 @@ class PlainTracer {
   HWY_NOINLINE void cell_by_cell(const Hop& hop, const Part& p) {
     for (int y = p.top; y < p.bottom; ++y) {
       const ptrdiff_t row = source_row(hop, y);
-      const ptrdiff_t to = static_cast<ptrdiff_t>(y) * stride_;
+      const ptrdiff_t to = place(y, 0);
       for (int x = p.left; x < p.right; ++x) {
         const ptrdiff_t from = row + clamp_to(x + hop.dx, width_);
         const bool dead = is_void(hop.from->mask[from]);
@@ -328,8 +378,8 @@ class PlainTracer {
   // Ends of row y of a part whose source has many.
   HWY_INLINE void copy_ends(const Mixed& mixed, int y, int32_t* end, uint8_t* mask) const {
     const auto& [hop, p, inside] = mixed;
-    end += p.left;
-    mask += p.left;
+    end += p.left - left_;
+    mask += p.left - left_;
     if (inside < 0) {
       copy_clamped_ends(hop, p, y, end, mask);
       return;
@@ -371,15 +421,15 @@ class PlainTracer {
     return same;
   }
 
-  // The rows of cells that are complete now.
-  HWY_NOINLINE void finish_row() {
-    const auto n = static_cast<size_t>(width_);
+  // The rows of cells that are complete now, as far as the tile reaches.
+  HWY_NOINLINE void finish_tile() {
+    const auto n = static_cast<size_t>(right_ - left_);
     many_.clear();
-    for (int x = 0; x < width_; x += 16) {
-      if (shared_[x / 16] == kManyEnds) many_.push_back({x, 0, false});
+    for (int x = left_; x < right_; x += 16) {
+      if (shared_[x / 16].end == kMany) many_.push_back({x - left_, 0, false});
     }
     for (int y = 0; y < 16; ++y) {
-      const ptrdiff_t block_row = static_cast<ptrdiff_t>(y / 4) * (width_ + kPad);
+      const ptrdiff_t block_row = static_cast<ptrdiff_t>(y / 4) * (tile_ + kPad);
       int32_t* const end = end_ + block_row;
       uint8_t* const mask = mask_ + block_row;
       for (const Mixed& mixed : mixed_) {
@@ -391,17 +441,19 @@ class PlainTracer {
           many.differ = !is_all(end + many.column, mask + many.column, many.first);
         }
       }
-      const ptrdiff_t to = at(y_ + y, 0);
+      const ptrdiff_t to = at(y_ + y, left_);
       send(end, n, out_.end + to);
       send(mask, n, out_.mask + to);
       if (!staged_) continue;
       send(x_to_ + y * stride_, n, out_.x + to);
       send(y_to_ + y * stride_, n, out_.y + to);
     }
-    if (out_.shared == nullptr) return;
     for (const Many& many : many_) {
-      if (!many.differ) shared_[many.column / 16] = many.first;
+      if (!many.differ) shared_[(left_ + many.column) / 16].end = many.first;
     }
+  }
+  void finish_row() {
+    if (out_.shared == nullptr) return;
     std::copy_n(shared_, width_ / 16,
                 out_.shared + static_cast<ptrdiff_t>(y_ / 16) * (width_ / 16));
   }
@@ -415,10 +467,6 @@ class PlainTracer {
     const uintptr_t odd = reinterpret_cast<uintptr_t>(to) | bytes;
     if (odd % 64 == 0) {
       stream<64>(in, bytes, out);
-    } else if (odd % 32 == 0) {
-      stream<32>(in, bytes, out);
-    } else if (odd % 16 == 0) {
-      stream<16>(in, bytes, out);
     } else {
       std::memcpy(out, in, bytes);
     }
@@ -435,15 +483,17 @@ class PlainTracer {
   const ptrdiff_t cells_;
   const bool
       staged_;        // displacements are put together elsewhere too, and leave by streaming stores
+  const int tile_;    // columns that are complete at a time
   const int stride_;  // of x_to_ and y_to_
   std::unique_ptr<uint64_t[]> memory_;  // of these:
-  uint64_t* shared_;                    // of this row of macroblocks
+  Shared* shared_;                      // of this row of macroblocks
   int32_t* end_;                        // a row of cells per row of blocks
   int16_t* xy_;                         // 16 rows of x, then of y
   uint8_t* mask_;
   std::vector<Mixed> mixed_;
   std::vector<Many> many_;
-  int y_ = 0;  // first sample row of this row of macroblocks
+  int y_ = 0;                 // first sample row of this row of macroblocks
+  int left_ = 0, right_ = 0;  // columns of this tile
   int16_t* x_to_ = nullptr;
   int16_t* y_to_ = nullptr;
   int64_t clipped_ = 0;

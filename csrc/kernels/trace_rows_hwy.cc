@@ -162,7 +162,7 @@ int64_t Pixels(const TraceJob& job) {
   if (out.shared != nullptr) {
     const ptrdiff_t columns = job.width / 16;
     std::fill(out.shared + job.top / 4 * columns, out.shared + job.end_row() / 4 * columns,
-              kManyEnds);
+              Shared{});
   }
   return trace_by_rows(Tracer<LumaPlanes>(job, 4, luma_shift));
 }

@@ -23,15 +23,18 @@ int select_run(const SelectJob& job, int32_t& longest) {
   return n;
 }
 
-// What all samples of a macroblock ended in, from the planes of its first sample on.
-uint64_t shared_end_of(const int32_t* end, const uint8_t* mask, int stride) {
+// Of the macroblock whose first sample is `first`.
+Shared shared_of(const Map& map, size_t first, int stride) {
+  Shared shared{shared_end(map.end[first], map.mask[first]),
+                shared_move(map.x[first], map.y[first])};
   for (int y = 0; y < 16; ++y) {
     for (int x = 0; x < 16; ++x) {
-      const size_t at = cell_index(x, y, stride);
-      if (end[at] != *end || mask[at] != *mask) return kManyEnds;
+      const size_t at = first + cell_index(x, y, stride);
+      if (shared_end(map.end[at], map.mask[at]) != shared.end) shared.end = kMany;
+      if (shared_move(map.x[at], map.y[at]) != shared.move) shared.move = kMany;
     }
   }
-  return shared_end(*end, *mask);
+  return shared;
 }
 
 int64_t trace_pixels(const TraceJob& job) {
@@ -46,8 +49,7 @@ int64_t trace_pixels(const TraceJob& job) {
   for (int y = job.top / 4; y < job.end_row() / 4; ++y) {
     for (int x = 0; x < job.width / 16; ++x) {
       const size_t at = cell_index(16 * x, 16 * y, job.width);
-      job.out.shared[cell_index(x, y, job.width / 16)] =
-          shared_end_of(job.out.end + at, job.out.mask + at, job.width);
+      job.out.shared[cell_index(x, y, job.width / 16)] = shared_of(job.out, at, job.width);
     }
   }
   return clipped;
