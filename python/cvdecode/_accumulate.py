@@ -65,7 +65,7 @@ class Accumulation:
     the top left of the display. Where ``mask`` is 2 or 3: displacement 0, residual 0, anchor -1.
     """
 
-    __slots__ = ("_arrays", "_memory", "frames", "grid", "mode", "segment", "stats")
+    __slots__ = ("_arrays", "_memory", "box", "frames", "grid", "mode", "segment", "stats")
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Accumulation:
         segment: Segment,
         stats: AccumulationStats,
         memory: _core.AccumulationMemory | None = None,
+        box: tuple[int, int, int, int] | None = None,
     ) -> None:
         """Made by accumulate(); ``memory`` is what ``out=`` can use again."""
         self._arrays = arrays
@@ -90,6 +91,18 @@ class Accumulation:
         """Sizes of the coded and the shown picture."""
         self.stats = stats
         """Work done, and how many sums were clipped."""
+        self.box = box
+        """(x, y, width, height) of the shown picture that the arrays hold: they are undefined
+        outside. None = all of it."""
+
+    def _whole(self, call: str) -> None:
+        """Refuses what reads outside the box."""
+        if self.box in (None, (0, 0, self.segment.width, self.segment.height)):
+            return
+        raise ValueError(
+            f"{call} reads the whole picture of {self.segment.width}x{self.segment.height}, and "
+            f"this accumulation holds its box {self.box} only: leave box= out of accumulate()"
+        )
 
     def _get(self, name: str, ask: str) -> Array:
         try:
@@ -185,7 +198,7 @@ class Accumulation:
 
     def __reduce__(self) -> tuple[Any, ...]:
         own = (self._arrays, self.frames, self.grid, self.mode, self.segment, self.stats)
-        return (Accumulation, own)
+        return (Accumulation, (*own, None, self.box))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -194,7 +207,9 @@ class Accumulation:
         shapes = "".join(
             f"\n  {name}: {array.dtype}{list(array.shape)}" for name, array in self._arrays.items()
         )
-        return f"Accumulation(T={len(self)}, mode={self.mode!r}, grid={self.grid}):{shapes}"
+        part = "" if self.box is None else f", box={self.box}"
+        head = f"Accumulation(T={len(self)}, mode={self.mode!r}, grid={self.grid}{part})"
+        return f"{head}:{shapes}"
 
 
 def accumulate(
@@ -252,7 +267,7 @@ def accumulate(
         mode: "exact", or "coviar" for the map of pytorch-coviar's loader, integer for integer:
             whole samples, I and P pictures only, with hops=1 its map of a single frame.
         box: (x, y, width, height) of the shown picture, all that is wanted of it: arrays keep
-            their shapes, and outside hold anything.
+            their shapes, and outside hold anything, so rasterize() and token_mask() refuse them.
         ends: False leaves out ``anchor``, ``mask`` and ``mask_uv`` and gives ``lost`` instead. With
             a box, only what its traces meet is traced then.
         out: an accumulation of an earlier call. Its memory is used again where it is large enough,
@@ -313,7 +328,7 @@ def accumulate(
         counters = _device.run_plans(gpu, [plan], arrays)
         result = {name: array[0] for name, array in arrays.items()}
         result["stats"] = {**plan.stats, "saturated": int(counters[0]), "peak_maps": 0}
-    return _result(result, wanted, options["grid"], mode, where)
+    return _result(result, wanted, options, mode, where)
 
 
 def _request(
@@ -462,14 +477,15 @@ def _grid(grid: Any) -> int:
     raise ValueError(f'grid is "pixel" or 4, not {grid!r}')
 
 
-def _box(box: Any) -> tuple[int, ...]:
+def _box(box: Any) -> tuple[int, int, int, int]:
     try:
         sides = tuple(operator.index(side) for side in box)
     except TypeError:
         sides = ()
     if len(sides) != 4 or min(sides[2:]) < 1 or max(sides) >= 1 << 31 or min(sides) < -1 << 31:
         raise ValueError(f"box is (x, y, width, height) of a part, not {box!r}")
-    return sides
+    x, y, width, height = sides
+    return x, y, width, height
 
 
 def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
@@ -578,9 +594,14 @@ def _crop(name: str, array: Any, grid: int, segment: Segment) -> Any:
 
 
 def _result(
-    out: dict[str, Any], frames: npt.NDArray[np.int64], grid: int, mode: Mode, segment: Segment
+    out: dict[str, Any],
+    frames: npt.NDArray[np.int64],
+    options: dict[str, Any],
+    mode: Mode,
+    segment: Segment,
 ) -> Accumulation:
     """Names what the core gave, cropped to what is shown."""
+    grid = options["grid"]
     arrays = {
         name: _crop(name, out[name], grid, segment)
         for name in (
@@ -590,4 +611,6 @@ def _result(
         if out.get(name) is not None
     }
     stats = AccumulationStats(**out["stats"])
-    return Accumulation(arrays, frames, grid, mode, segment, stats, out.get("memory"))
+    return Accumulation(
+        arrays, frames, grid, mode, segment, stats, out.get("memory"), options.get("box")
+    )

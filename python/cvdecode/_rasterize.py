@@ -121,7 +121,8 @@ def rasterize(
 
     Raises:
         PlaneNotRead: the clip was read without this plane.
-        ValueError: no such plane; arguments out of range or that exclude each other.
+        ValueError: no such plane; arguments out of range or that exclude each other; an accumulation
+            of a box of the picture.
     """
     if plane is None:
         plane = "mv" if isinstance(source, (Clip, Frame)) else "displacement"
@@ -231,6 +232,8 @@ def _cells(
         raise TypeError(
             f"rasterize() takes a Clip, a Frame or an Accumulation, not {type(source).__name__}"
         )
+    if isinstance(source, Accumulation):
+        source._whole("rasterize()")
     crop = source.segment.crop
     if isinstance(source, (Accumulation, AccumulationBatch)):
         if plane not in source.planes or plane == "lost":  # one value for a frame

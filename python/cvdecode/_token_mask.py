@@ -74,7 +74,7 @@ def token_mask(
         patches that touch padding.
 
     Raises:
-        ValueError: arguments out of range.
+        ValueError: arguments out of range; an accumulation of a box of the picture.
         PlaneNotRead: a plane that the clip was read without.
         PlaneUnavailable: vectors of MPEG-4 B-VOPs, which libavcodec does not export.
     """
@@ -96,6 +96,8 @@ def token_mask(
         raise ValueError(
             "this accumulation does not say where its traces ended: leave ends=False out"
         )
+    if isinstance(clip, Accumulation):
+        clip._whole("token_mask()")
     width, height = clip.segment.width, clip.segment.height
     canvas = canvas_of(width, height, 36 * patch if size is None else size, resize)
     if canvas.width % patch or canvas.height % patch:

@@ -5,6 +5,7 @@ What all of it is, tests/python/test_accumulate.py holds to the definition.
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -84,3 +85,29 @@ def test_what_is_left_out_cannot_be_had(encode: Any) -> None:
         for box in boxes:
             with pytest.raises(ValueError, match="box"):
                 cvdecode.accumulate(video, [3], box=box)
+
+
+def test_a_part_is_not_taken_for_the_picture(encode: Any) -> None:
+    """What lies outside the box was never written: no call may read it."""
+    path = encode("part.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "12", frames=12)
+    with cvdecode.VideoReader(path) as video:
+        part = cvdecode.accumulate(video, [5], box=(0, 0, 16, 16))
+        whole = cvdecode.accumulate(video, [5])
+        height, width = whole.mask.shape[1:]
+        everything = cvdecode.accumulate(video, [5], box=(0, 0, width, height), grid=4)
+        coarse = cvdecode.accumulate(video, [5], grid=4)
+    assert part.box == (0, 0, 16, 16)
+    assert "box=(0, 0, 16, 16)" in repr(part)
+    assert whole.box is None
+    assert everything.box == (0, 0, width, height)
+    for acc in (part, pickle.loads(pickle.dumps(part))):
+        for call in (
+            cvdecode.token_mask,
+            lambda acc: cvdecode.rasterize(acc, "displacement", patch=16),
+            lambda acc: cvdecode.rasterize(acc, "mask"),
+        ):
+            with pytest.raises(ValueError, match=r"box \(0, 0, 16, 16\).*leave box= out"):
+                call(acc)
+    # A box that is the whole picture leaves nothing out.
+    for call in (cvdecode.token_mask, cvdecode.rasterize):
+        np.testing.assert_array_equal(call(everything), call(coarse))
