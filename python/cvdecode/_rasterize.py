@@ -121,8 +121,8 @@ def rasterize(
 
     Raises:
         PlaneNotRead: the clip was read without this plane.
-        ValueError: no such plane; arguments out of range or that exclude each other; an accumulation
-            of a box of the picture.
+        ValueError: no such plane; arguments out of range or that exclude each other; an
+            accumulation of a box of the picture.
     """
     if plane is None:
         plane = "mv" if isinstance(source, (Clip, Frame)) else "displacement"
