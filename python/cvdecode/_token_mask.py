@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ._accumulate import MASK_ANCHOR, MASK_PASSED, Accumulation
 from ._core import PlaneUnavailable
-from ._frame import REF_UNTRUSTED, Array, Clip
+from ._frame import REF_UNTRUSTED, Array, Clip, MbType
 from ._rasterize import Canvas, Resize, _whole, canvas_of
 
 Energy = Literal["mv", "residual", "both"]
@@ -64,9 +64,11 @@ def token_mask(
             scores are rounded to 6 decimals.
         threshold: keep every patch whose score is at least this.
         keep_first: keep all of the first frame; what is left of the budget goes to the others.
-        unknown: of an accumulation, the energy of samples that no trace connects with an anchor
-            (mask 1, 2, 3): new content counts as changed. They have no part in medians and
-            percentiles.
+        unknown: the energy of samples of which nothing is known: they count as changed, and have
+            no part in medians and percentiles. Of an accumulation, those that no trace connects
+            with an anchor (mask 1, 2, 3). Of a clip, lost macroblocks (``mb_type`` 255); where it
+            was read without "mb_type", all of a frame of which a part is ``lost``. The residual of
+            a lost frame without lost macroblocks (coefficients out of range) is unknown as well.
         return_scores: also return the scores.
 
     Returns:
@@ -143,6 +145,7 @@ def _motion(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats
         ]
         mv, used = clip.mv[cells], clip.ref[cells] != 0
         _refuse_unknown(clip)
+        there = _there(clip, 4)
     ys = (np.arange(segment.height) + crop.top % block) // block
     xs = (np.arange(segment.width) + crop.left % block) // block
 
@@ -153,7 +156,7 @@ def _motion(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats
         else:
             # A vector that is not used is 0 in both lists.
             v = np.where(used[t, 0], mv[t, 0], mv[t, 1]).astype(np.float64) / samples
-            known = np.ones(v.shape[1:], bool)
+            known = there(t)
         if not known.any():
             return np.full((segment.height, segment.width), unknown)
         v = v - np.median(v[:, known], axis=1)[:, None, None]
@@ -179,9 +182,9 @@ def _residual(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floa
     """Energy of the residual of frame t, float64 (H, W)."""
     if not isinstance(clip, Accumulation):
         luma = clip.residual_y
-        everything = np.ones(luma.shape[1:], bool)
+        there = _there(clip, 1)
         return lambda t: _scaled(
-            np.abs(luma[t].astype(np.float64)), everything, _LEAST_RESIDUAL, unknown
+            np.abs(luma[t].astype(np.float64)), there(t), _LEAST_RESIDUAL, unknown
         )
     if "residual" in clip.planes:
         weights = np.array([0.299, 0.587, 0.114])  # BT.601 luma of the difference
@@ -197,6 +200,37 @@ def _residual(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floa
             'this accumulation has no residual: pass residual= to accumulate(), or source="mv"'
         )
     return lambda t: _scaled(np.abs(luma_of(t)), _known(clip.mask[t]), _LEAST_RESIDUAL, unknown)
+
+
+def _there(clip: Clip, step: int) -> Callable[[int], npt.NDArray[np.bool_]]:
+    """Which cells of ``step`` samples, of those that are shown, damage left in frame t."""
+    segment = clip.segment
+    block = clip.block_size["mb_type"]
+    ys, xs = (
+        np.arange(first // step, (first + length - 1) // step + 1) * step // block
+        for first, length in (
+            (segment.crop.top, segment.height),
+            (segment.crop.left, segment.width),
+        )
+    )
+    arrays = clip.numpy()
+    lost = arrays.get("lost")  # clips made by hand may have none
+    types = arrays.get("mb_type")
+
+    def there(t: int) -> npt.NDArray[np.bool_]:
+        if lost is None or not lost[t]:
+            whole = True
+        elif types is None:
+            whole = False
+        else:
+            # Residuals out of range are lost without a word in the types.
+            whole = step > 1 or bool((types[t] == MbType.LOST).any())
+        if types is None or not whole:
+            return np.full((len(ys), len(xs)), whole)
+        found: npt.NDArray[np.bool_] = types[t][ys[:, None], xs[None, :]] != MbType.LOST
+        return found
+
+    return there
 
 
 def _known(mask: Array) -> npt.NDArray[np.bool_]:

@@ -21,11 +21,13 @@ def scores_of(
     source: str,
     offset: tuple[int, int] = (0, 0),
     weights: tuple[float, float] = (1.0, 1.0),
+    lost: np.ndarray | None = None,
+    unknown: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores (T, P, P) and which patches lie on the picture.
 
     mv: (T, 2, h4, w4) quarter samples, residual: (T, H, W), whose first sample lies ``offset`` (x,
-    y) samples inside the first block.
+    y) samples inside the first block. lost: (T, h16, w16) macroblocks of which nothing is known.
     """
     frames, height, width = residual.shape
     scale = size / max(height, width)
@@ -35,13 +37,21 @@ def scores_of(
     for t in range(frames):
         # mv / 4 samples, minus the frame's median, length over its 95th percentile, clipped
         v = mv[t] / 4.0
-        v = v - np.median(v, axis=(1, 2))[:, None, None]
+        there = np.ones(v.shape[1:], bool)
+        if lost is not None:
+            there = ~lost[t].repeat(4, 0).repeat(4, 1)[: v.shape[1], : v.shape[2]]
+        v = v - np.median(v[:, there], axis=1)[:, None, None]
         length = np.hypot(v[0], v[1])
-        motion = np.clip(length / max(np.percentile(length, 95), 1e-6), 0, 1)
+        motion = np.clip(length / max(np.percentile(length[there], 95), 1e-6), 0, 1)
+        motion[~there] = unknown
         motion = motion.repeat(4, 0).repeat(4, 1)[offset[1] :, offset[0] :][:height, :width]
         # |residual Y| over its 95th percentile
         r = np.abs(residual[t].astype(float))
-        energy = np.clip(r / max(np.percentile(r, 95), 1.0), 0, 1)
+        there = np.ones(r.shape, bool)
+        if lost is not None:
+            there = ~lost[t].repeat(16, 0).repeat(16, 1)[:height, :width]
+        energy = np.clip(r / max(np.percentile(r[there], 95), 1.0), 0, 1)
+        energy[~there] = unknown
         fused = {
             "weighted": (weights[0] * motion + weights[1] * energy) / sum(weights),
             "max": np.maximum(motion, energy),
@@ -118,6 +128,54 @@ def test_crop_and_weights(clip: Any) -> None:
     _, got = token_mask(cropped, 16, size=96, weights=(1, 3), return_scores=True)
     assert (np.isnan(got) == ~valid[None]).all()
     np.testing.assert_allclose(got[:, valid], want[:, valid] / 16**2, atol=2e-6)
+
+
+@pytest.mark.parametrize("source", ["mv", "residual", "both"])
+@pytest.mark.parametrize("unknown", [1.0, 0.25])
+def test_what_damage_took_is_not_still(clip: Any, source: Any, unknown: float) -> None:
+    rng = np.random.default_rng(7)
+    gone = rng.random((6, 4, 5)) < 0.2
+    gone[0] = False
+    arrays = {k: clip.numpy()[k].copy() for k in ("mv", "ref", "residual_y", "index", "frame_type")}
+    # Lost blocks hold the "none" values.
+    cells = gone.repeat(4, 1).repeat(4, 2)
+    arrays["mv"].transpose(0, 3, 4, 1, 2)[cells] = 0
+    arrays["ref"].transpose(0, 2, 3, 1)[cells] = 0
+    arrays["residual_y"][gone.repeat(16, 1).repeat(16, 2)[:, :54, :74]] = 0
+    types = np.where(gone, 255, 8).astype(np.uint8)
+    lost = gone.any((1, 2))
+    assert lost.sum() == 5
+    damaged = cvdecode.Clip({**arrays, "mb_type": types, "lost": lost}, clip.metadata, clip.segment)
+    mv = np.where(arrays["ref"][:, 0, None] != 0, arrays["mv"][:, 0], arrays["mv"][:, 1])
+    want, valid = scores_of(
+        mv[:, :, :14, :19], arrays["residual_y"], 96, 16, "weighted", source, lost=gone,
+        unknown=unknown,
+    )  # fmt: skip
+    _, got = token_mask(damaged, 16, size=96, source=source, unknown=unknown, return_scores=True)
+    np.testing.assert_allclose(got[:, valid], want[:, valid] / 16**2, atol=2e-6)
+
+    # Without the types, nothing is known of a frame of which a part is lost.
+    blind = cvdecode.Clip({**arrays, "lost": lost}, clip.metadata, clip.segment)
+    _, scores = token_mask(blind, 16, size=96, source=source, unknown=unknown, return_scores=True)
+    assert (scores[1:, valid] == unknown).all()
+    np.testing.assert_allclose(scores[0, valid], want[0, valid] / 16**2, atol=2e-6)
+
+
+def test_a_residual_out_of_range_is_not_known(clip: Any) -> None:
+    """Such a frame counts as lost, and the types do not say where: its motion is whole."""
+    arrays = {k: clip.numpy()[k] for k in ("mv", "ref", "residual_y", "index", "frame_type")}
+    types = np.full((6, 4, 5), 8, np.uint8)
+    lost = np.arange(6) == 3
+    odd = cvdecode.Clip({**arrays, "mb_type": types, "lost": lost}, clip.metadata, clip.segment)
+    for source in ("mv", "residual"):
+        _, got = token_mask(odd, 16, size=96, source=source, return_scores=True)  # type: ignore[arg-type]
+        _, want = token_mask(clip, 16, size=96, source=source, return_scores=True)  # type: ignore[arg-type]
+        valid = ~np.isnan(want[0])
+        np.testing.assert_array_equal(got[~lost], want[~lost])
+        if source == "mv":
+            np.testing.assert_array_equal(got, want)
+        else:
+            assert (got[lost][:, valid] == 1).all()
 
 
 @pytest.mark.parametrize("source", ["mv", "residual"])
