@@ -10,18 +10,17 @@
 #define CVDECODE_KERNELS_TRACE_PLAIN_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "kernels/trace.h"
 #include "kernels/trace_lanes-inl.h"
+#include "kernels/trace_sending-inl.h"
+#include "kernels/trace_shared-inl.h"
 #include "kernels/trace_walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -108,7 +107,9 @@ class PlainTracer {
       const Part one{x, std::min(x + 16, part.right), part.top, part.bottom};
       Shared shared = shared_at(hop, one);
       const bool may_void = source.may_void && shared.end == kMany;
-      shared.move = move_of(shared, m, may_void);
+      // Where all is in the nearer caches, reading is as fast as knowing.
+      if (!staged_ && !is_void_end(shared.end)) shared.move = kMany;
+      shared.move = next_move(shared, m, may_void);
       if (shared.move != kMany) {
         move_on(x);
         from = one.right;
@@ -176,33 +177,11 @@ class PlainTracer {
 
   // What the source's macroblocks under a part, at most one macroblock large, have in common.
   HWY_INLINE Shared shared_at(const Hop& hop, const Part& p) const {
-    const Shared* shared = hop.from->shared;
-    if (shared == nullptr) return {};
-    const int left = clamp_to(p.left + hop.dx, width_) >> 4;
-    const int right = clamp_to(p.right - 1 + hop.dx, width_) >> 4;
-    const int top = clamp_to(y_ + p.top + hop.dy, height_) >> 4;
-    const int bottom = clamp_to(y_ + p.bottom - 1 + hop.dy, height_) >> 4;
-    const Shared* upper = shared + static_cast<ptrdiff_t>(top) * (width_ / 16);
-    const Shared* lower = shared + static_cast<ptrdiff_t>(bottom) * (width_ / 16);
-    const Shared& a = upper[left];
-    const Shared& b = upper[right];
-    const Shared& c = lower[left];
-    const Shared& d = lower[right];
-    const uint64_t ends = (a.end ^ b.end) | (a.end ^ c.end) | (a.end ^ d.end);
-    const uint64_t moves = (a.move ^ b.move) | (a.move ^ c.move) | (a.move ^ d.move);
-    return {ends == 0 ? a.end : kMany, moves == 0 ? a.move : kMany};
-  }
-
-  // The displacement one hop further; kMany where samples differ, may be void or saturate.
-  HWY_INLINE uint64_t move_of(const Shared& from, const BlockMotion& m, bool may_void) const {
-    if (from.end != kMany && is_void(static_cast<uint8_t>(from.end >> 32))) {
-      return shared_move(0, 0);
-    }
-    // Where all is in the nearer caches, reading is as fast as knowing.
-    if (!staged_ || from.move == kMany || may_void) return kMany;
-    const int x = static_cast<int16_t>(from.move) - m.x;
-    const int y = static_cast<int16_t>(from.move >> 16) - m.y;
-    return x == static_cast<int16_t>(x) && y == static_cast<int16_t>(y) ? shared_move(x, y) : kMany;
+    if (hop.from->shared == nullptr) return {};
+    return shared_of_corners(hop.from->shared, width_ / 16, clamp_to(p.left + hop.dx, width_) >> 4,
+                             clamp_to(p.right - 1 + hop.dx, width_) >> 4,
+                             clamp_to(y_ + p.top + hop.dy, height_) >> 4,
+                             clamp_to(y_ + p.bottom - 1 + hop.dy, height_) >> 4);
   }
 
   HWY_INLINE void copy_later(const Hop& hop, const Part& p) {
@@ -404,23 +383,6 @@ class PlainTracer {
     }
   }
 
-  // Whether a row of a macroblock ended in `first` alone.
-  static HWY_INLINE bool is_all(const int32_t* end, const uint8_t* mask, uint64_t first) {
-    const hn::CappedTag<int32_t, 16> d32;
-    const hn::CappedTag<uint8_t, 16> d8;
-    const auto want = hn::Set(d32, static_cast<int32_t>(static_cast<uint32_t>(first)));
-    auto differ = hn::Zero(d32);
-    for (size_t i = 0; i < 16; i += hn::Lanes(d32)) {
-      differ = hn::Or(differ, hn::Xor(hn::LoadU(d32, end + i), want));
-    }
-    bool same = hn::AllTrue(d32, hn::Eq(differ, hn::Zero(d32)));
-    for (size_t i = 0; i < 16; i += hn::Lanes(d8)) {
-      const auto masks = hn::LoadU(d8, mask + i);
-      same &= hn::AllTrue(d8, hn::Eq(masks, hn::Set(d8, static_cast<uint8_t>(first >> 32))));
-    }
-    return same;
-  }
-
   // The rows of cells that are complete now, as far as the tile reaches.
   HWY_NOINLINE void finish_tile() {
     const auto n = static_cast<size_t>(right_ - left_);
@@ -456,25 +418,6 @@ class PlainTracer {
     if (out_.shared == nullptr) return;
     std::copy_n(shared_, width_ / 16,
                 out_.shared + static_cast<ptrdiff_t>(y_ / 16) * (width_ / 16));
-  }
-
-  // A row past the caches, in the widest stores that it is aligned to.
-  template <typename T>
-  HWY_INLINE void send(const T* from, size_t n, T* to) const {
-    const size_t bytes = n * sizeof(T);
-    const auto* in = reinterpret_cast<const uint8_t*>(from);
-    auto* out = reinterpret_cast<uint8_t*>(to);
-    const uintptr_t odd = reinterpret_cast<uintptr_t>(to) | bytes;
-    if (odd % 64 == 0) {
-      stream<64>(in, bytes, out);
-    } else {
-      std::memcpy(out, in, bytes);
-    }
-  }
-  template <size_t kBytes>
-  static HWY_INLINE void stream(const uint8_t* from, size_t bytes, uint8_t* to) {
-    const hn::CappedTag<uint8_t, kBytes> d;
-    for (size_t i = 0; i < bytes; i += hn::Lanes(d)) hn::Stream(hn::LoadU(d, from + i), d, to + i);
   }
 
   const TraceJob& job_;
