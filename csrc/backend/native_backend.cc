@@ -88,12 +88,12 @@ std::unique_ptr<Backend> make_native_backend(const BackendContext& context,
     throw Error(ErrorKind::kUnsupported, context.info.path +
                                              ": the native parser reads H.264 "
                                              "only, this stream is " +
-                                             context.info.codec + "; use backend=\"libav\"");
+                                             context.info.codec);
   }
   if (!native_index->unsupported.empty()) {
-    throw Error(ErrorKind::kUnsupported,
-                context.info.path + ": outside what the native parser reads: " +
-                    native_index->unsupported + "; use backend=\"libav\" or \"auto\"");
+    throw Error(
+        ErrorKind::kUnsupported,
+        context.info.path + ": outside what the native parser reads: " + native_index->unsupported);
   }
   refuse_hostile_sizes(context.info, context.index);
   auto backend = std::make_unique<NativeBackend>(context, native_index);

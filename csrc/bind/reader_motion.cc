@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "base/error.h"
+
 namespace cvdecode::bind {
 namespace {
 
@@ -13,13 +15,35 @@ namespace {
 // so that threads have work, and for few large ones.
 constexpr size_t kChunkBytes = size_t{32} << 20;
 
+// use(), whose refusals say who asked: the planes are not those that the reader was opened for.
+template <typename Use>
+auto for_accumulation(const VideoReader& reader, const Use& use) {
+  try {
+    return use();
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kPlaneUnavailable && e.kind() != ErrorKind::kUnsupported) throw;
+    const std::string prefix = reader.info().path + ": ";
+    std::string text = e.what();
+    if (text.starts_with(prefix)) text = text.substr(prefix.size());
+    throw Error(e.kind(), prefix + "accumulate() needs more than this video gives: " + text);
+  }
+}
+
 }  // namespace
 
 ReaderMotion::ReaderMotion(VideoReader& reader, std::shared_ptr<BufferPool> pool)
     : reader_(reader),
       pool_(pool != nullptr ? std::move(pool) : std::make_shared<BufferPool>()),
       index_(reader.index()) {
-  native_ = std::string(reader.backend_of(Plane::kMv)) == "native";
+  native_ = for_accumulation(reader, [&] {
+    try {
+      return std::string(reader.backend_of(Plane::kMv)) == "native";
+    } catch (const Error&) {
+      // Advice on vectors alone would not help: the pictures that they refer to are needed too.
+      reader.backend_of(Plane::kRefPicture);
+      throw;
+    }
+  });
   shared_ = native_ && reader.info().codec == "h264";
   const auto count = static_cast<int64_t>(index_.pictures.size());
   if (index_.size() == count) return;
@@ -75,7 +99,8 @@ void ReaderMotion::read(std::span<const int32_t> pictures, PlaneMask planes, con
   const size_t chunk = std::max<size_t>(1, kChunkBytes / bytes);
   for (size_t first = 0; first < pictures.size(); first += chunk) {
     const auto some = pictures.subspan(first, std::min(chunk, pictures.size() - first));
-    Clip clip = reader_.read_pictures(some, planes, pool_.get());
+    Clip clip =
+        for_accumulation(reader_, [&] { return reader_.read_pictures(some, planes, pool_.get()); });
     for (size_t i = 0; i < some.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
       const auto plane = [&](Plane p) -> const void* {

@@ -214,9 +214,7 @@ VideoReader::Source VideoReader::resolve(Plane plane) {
     Backend* parser = native();
     if (parser != nullptr && has(parser->capabilities().planes, plane)) return source = kNative;
     if (parser == nullptr && options_.backend == BackendChoice::kNative) {
-      throw Error(ErrorKind::kUnsupported,
-                  info().path + ": " + native_error_ +
-                      " (backend=\"auto\" would read what libavcodec can give)");
+      throw Error(ErrorKind::kUnsupported, why_not(plane));
     }
     if (parser == nullptr) backend_reason_ = native_error_;
   }
@@ -228,16 +226,23 @@ VideoReader::Source VideoReader::resolve(Plane plane) {
 }
 
 std::string VideoReader::why_not(Plane plane) {
-  std::string text =
-      info().path + ": plane '" + plane_name(plane) + "' cannot be had from " + info().codec;
+  // Planes of the core's own have no name that anyone outside knows.
+  const bool own = plane == Plane::kRefPicture || plane == Plane::kMotion;
+  std::string text = info().path + ": " +
+                     (own ? std::string("the picture that each vector refers to")
+                          : "plane '" + std::string(plane_name(plane)) + "'") +
+                     " cannot be had from " + info().codec;
   const char* const choices[] = {"auto", "native", "libav"};
   if (options_.backend != BackendChoice::kAuto) {
     text += std::string(" with backend=\"") + choices[static_cast<int>(options_.backend)] + "\"";
   }
-  for (const Offer& offer : offers()) {
+  const std::vector<Offer> all = offers();
+  std::string remedy;
+  for (const Offer& offer : all) {
     text += "; " + offer.name + ": ";
     if (has(offer.capabilities.planes, plane)) {
       text += "has it";
+      remedy = "; use backend=\"" + offer.name + "\" or \"auto\"";
     } else if (!offer.error.empty()) {
       text += offer.error;
     } else {
@@ -245,7 +250,12 @@ std::string VideoReader::why_not(Plane plane) {
       text += reason.empty() ? "does not give it" : reason;
     }
   }
-  return text;
+  if (remedy.empty() && plane != Plane::kRgb && !all.front().error.empty()) {
+    remedy =
+        "; a transcode to progressive 8-bit 4:2:0 H.264 has it, as that encoder chose it "
+        "(ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT)";
+  }
+  return text + remedy;
 }
 
 std::vector<Offer> VideoReader::offers() {

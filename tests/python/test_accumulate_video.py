@@ -302,6 +302,34 @@ def test_h264_by_libavcodec_is_refused(encode: Any) -> None:
         assert (accumulate(video, [5], mode="coviar").mask == 0).all()
 
 
+@pytest.mark.parametrize("backend", ["auto", "libav", "native"])
+def test_what_cannot_be_traced_says_what_helps(encode: Any, backend: Any) -> None:
+    """Planes of the core have no name outside, and advice that cannot help is none."""
+    wide = encode("acc_422.mp4", "-c:v", "libx264", "-pix_fmt", "yuv422p", frames=5)
+    h263 = encode("acc_h263.avi", "-c:v", "h263", source="testsrc2=size=176x144", frames=5)
+    refused = (cvdecode.PlaneUnavailable, cvdecode.UnsupportedStream)
+    for path, reason in ((wide, "chroma_format_idc"), (h263, "H.264 only, this stream is h263")):
+        for residual in (None, "coded"):
+            with (
+                VideoReader(path, (), backend=backend) as video,
+                pytest.raises(refused) as caught,
+            ):
+                accumulate(video, [3], residual=residual)
+            text = str(caught.value)
+            assert text.startswith(f"{path}: accumulate() ")
+            assert "ref_picture" not in text
+            assert reason in text
+            assert "transcode" in text
+            if path == h263 or backend == "libav":
+                assert "use backend=" not in text
+    with (
+        VideoReader(long_clip(encode), (), backend="libav") as video,
+        pytest.raises(cvdecode.PlaneUnavailable, match='use backend="native" or "auto"') as caught,
+    ):
+        accumulate(video, [3])
+    assert "transcode" not in str(caught.value)
+
+
 def test_two_segments(encode: Any, tmp_path: Path) -> None:
     a = encode("acc_a.264", *X264, "-bf", "0", source="testsrc2=size=160x96", frames=5)
     b = encode("acc_b.264", *X264, "-bf", "0", source="testsrc2=size=96x80", frames=5)

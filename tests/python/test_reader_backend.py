@@ -40,7 +40,7 @@ def test_auto_falls_back_and_says_why(encode: Encode) -> None:
         assert str(mbaff) not in video.backend_reason
         video[3]
         assert set(video.backend.values()) == {"libav"}
-    with pytest.raises(cvdecode.UnsupportedStream, match=r"mb_adaptive.*backend=.auto"):
+    with pytest.raises(cvdecode.UnsupportedStream, match=r"mb_adaptive.*or .auto."):
         cvdecode.VideoReader(mbaff, backend="native")
     with pytest.raises(NotImplementedError):
         cvdecode.VideoReader(mbaff, backend="native")
@@ -58,6 +58,21 @@ def test_a_missing_plane_names_the_backend_that_has_it(path: Path) -> None:
         cvdecode.VideoReader(path, ("bits",), backend="libav")
     with pytest.raises(LookupError):
         cvdecode.VideoReader(path, ("bits",), backend="libav")
+
+
+def test_a_refusal_advises_what_helps(encode: Encode) -> None:
+    """backend="libav" is advised where it has the plane, and nowhere else."""
+    mpeg4 = encode("advice.avi", "-c:v", "mpeg4")
+    with pytest.raises(cvdecode.UnsupportedStream, match='use backend="libav" or "auto"'):
+        cvdecode.VideoReader(mpeg4, ("mv",), backend="native")
+    with pytest.raises(cvdecode.UnsupportedStream, match="transcode") as caught:
+        cvdecode.VideoReader(mpeg4, ("bits",), backend="native")
+    assert "use backend" not in str(caught.value)
+    with pytest.raises(cvdecode.PlaneUnavailable, match="transcode") as other:
+        cvdecode.VideoReader(mpeg4, ("bits",))
+    assert "use backend" not in str(other.value)
+    with cvdecode.VideoReader(mpeg4) as video:
+        assert "use backend" not in video.backend_reason
 
 
 def test_4_0_0_has_no_chroma_residual(encode: Encode) -> None:
