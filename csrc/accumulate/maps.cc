@@ -29,6 +29,43 @@ void copy_rows(const BufferPtr& buffer, size_t bytes, int64_t from, int64_t to) 
               bytes);
 }
 
+MapLayout layout_of(const AccumulateOptions& options, const Geometry& g) {
+  MapLayout layout;
+  layout.width = g.coded_width / options.grid;
+  layout.height = g.coded_height / options.grid;
+  layout.packed = options.grid == 4;
+  layout.hops = options.count_hops;
+  layout.positions = options.residual == ResidualKind::kReconDiff;
+  layout.residual_y = options.residual == ResidualKind::kCoded;
+  layout.residual_uv = layout.residual_y && g.chroma_format_idc == 1;
+  return layout;
+}
+
+constexpr BufferPtr AccumulateResult::*kPositions = nullptr;  // which are no plane of a result
+
+// Calls use(bytes of a row, the plane) for all that a call allocates by the frame.
+template <typename Use>
+void each_plane(const AccumulateOptions& options, const Geometry& g, const MapLayout& layout,
+                const Use& use) {
+  using R = AccumulateResult;
+  const size_t cells = layout.cells();
+  use(cells * 2 * sizeof(int16_t), &R::displacement);
+  use(cells * sizeof(int32_t), &R::anchor);
+  use(cells, &R::mask);
+  if (layout.hops) use(cells * sizeof(uint16_t), &R::hops);
+  if (layout.residual_y) use(cells * sizeof(int16_t), &R::residual_y);
+  if (layout.residual_uv) {
+    use(cells / 2 * sizeof(int16_t), &R::residual_uv);
+    use(cells / 4, &R::mask_uv);
+  }
+  if (options.per_frame) use(cells * 2 * sizeof(float), &R::displacement_per_frame);
+  if (layout.positions) {
+    const size_t display = static_cast<size_t>(g.width()) * static_cast<size_t>(g.height());
+    use(display * 3 * sizeof(int16_t), &R::residual);
+    use(cells * 2 * sizeof(int16_t), kPositions);
+  }
+}
+
 }  // namespace
 
 MapPool::Loan MapPool::take() {
@@ -78,38 +115,32 @@ void MapPool::give_back(Loan loan) {
   scratch_->give_back(std::move(loan.memory));
 }
 
+RowBytes row_bytes(const AccumulateOptions& options, const Geometry& geometry) {
+  RowBytes sum;
+  each_plane(options, geometry, layout_of(options, geometry),
+             [&](size_t bytes, BufferPtr AccumulateResult::*which) {
+               // per_frame gives the quotients alone.
+               const bool work = which == kPositions ||
+                                 (options.per_frame && which == &AccumulateResult::displacement);
+               (work ? sum.work : sum.kept) += bytes;
+             });
+  return sum;
+}
+
 ResultRows ResultRows::allocate(const AccumulateOptions& options, AccumulateResult& result,
                                 AccumulateResult* reuse) {
   ResultRows rows;
-  const Geometry& g = result.geometry;
-  rows.layout.width = g.coded_width / options.grid;
-  rows.layout.height = g.coded_height / options.grid;
-  rows.layout.packed = options.grid == 4;
-  rows.layout.hops = options.count_hops;
-  rows.layout.positions = options.residual == ResidualKind::kReconDiff;
-  rows.layout.residual_y = options.residual == ResidualKind::kCoded;
-  rows.layout.residual_uv = rows.layout.residual_y && g.chroma_format_idc == 1;
+  rows.layout = layout_of(options, result.geometry);
   if (options.plan != nullptr) return rows;  // nothing is computed here
-  const size_t cells = rows.layout.cells();
   const auto frames = static_cast<size_t>(result.frames);
-  const auto get = [&](bool wanted, size_t bytes, BufferPtr AccumulateResult::*which) {
-    if (wanted) result.*which = make(frames, bytes, which, reuse);
-  };
-  using R = AccumulateResult;
-  get(true, cells * 2 * sizeof(int16_t), &R::displacement);
-  get(true, cells * sizeof(int32_t), &R::anchor);
-  get(true, cells, &R::mask);
-  get(rows.layout.hops, cells * sizeof(uint16_t), &R::hops);
-  get(rows.layout.residual_y, cells * sizeof(int16_t), &R::residual_y);
-  get(rows.layout.residual_uv, cells / 2 * sizeof(int16_t), &R::residual_uv);
-  get(rows.layout.residual_uv, cells / 4, &R::mask_uv);
-  get(options.per_frame, cells * 2 * sizeof(float), &R::displacement_per_frame);
-  const size_t display = static_cast<size_t>(g.width()) * static_cast<size_t>(g.height());
-  get(options.residual == ResidualKind::kReconDiff, display * 3 * sizeof(int16_t), &R::residual);
-  if (rows.layout.positions) {
-    rows.positions =
-        std::make_shared<Buffer>(std::max<size_t>(1, frames * cells * 2 * sizeof(int16_t)), false);
-  }
+  each_plane(
+      options, result.geometry, rows.layout, [&](size_t bytes, BufferPtr AccumulateResult::*which) {
+        if (which == kPositions) {
+          rows.positions = std::make_shared<Buffer>(std::max<size_t>(1, frames * bytes), false);
+        } else {
+          result.*which = make(frames, bytes, which, reuse);
+        }
+      });
   return rows;
 }
 

@@ -51,6 +51,13 @@ class MapPool {
   int64_t peak_ = 0;
 };
 
+// What a frame of a result takes.
+struct RowBytes {
+  size_t kept = 0;  // planes that the caller gets
+  size_t work = 0;  // beside them until the call returns
+};
+RowBytes row_bytes(const AccumulateOptions& options, const Geometry& geometry);
+
 // The buffers of a result, what is carried beside them, and its rows as maps.
 struct ResultRows {
   MapLayout layout;

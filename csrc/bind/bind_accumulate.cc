@@ -15,6 +15,7 @@
 
 #include "accumulate/accumulate.h"
 #include "accumulate/arrays.h"
+#include "accumulate/maps.h"
 #include "accumulate/plan.h"
 #include "base/error.h"
 #include "bind/bind.h"
@@ -63,12 +64,8 @@ int64_t most_of_plan(int64_t max_bytes, int64_t held) {
 // what does not fit is read again.
 void check_bytes(const Geometry& g, AccumulateOptions& o, int64_t max_bytes,
                  const AccumulateResult* memory) {
-  const double cells = static_cast<double>(g.coded_width) * g.coded_height / (o.grid * o.grid);
-  double bytes = cells * 9;
-  if (o.count_hops) bytes += cells * 2;
-  if (o.per_frame) bytes += cells * 8;
-  if (o.residual == ResidualKind::kCoded) bytes += cells * 3.25;
-  if (o.residual == ResidualKind::kReconDiff) bytes += cells * 10;
+  const RowBytes row = row_bytes(o, g);
+  auto bytes = static_cast<double>(row.kept + row.work);
   bytes *= static_cast<double>(o.frames.size());
   bytes = std::max(0.0, bytes - held_bytes(memory));
   if (bytes <= kSmall && max_bytes == 0) return;
@@ -141,9 +138,7 @@ T value_of(const py::dict& options, const char* key, T absent) {
   return py::cast<T>(options[key]);
 }
 
-// Calls use(provider) over arrays in memory, without the lock of the interpreter.
-template <typename Use>
-void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use& use) {
+Geometry geometry_of(const std::vector<int>& size) {
   if (size.size() != 7 || size[0] <= 0 || size[1] <= 0 || size[0] % 16 != 0 || size[1] % 16 != 0) {
     throw Error(ErrorKind::kInvalidArgument,
                 "size must be (coded_width, coded_height, left, top, right, bottom, "
@@ -161,6 +156,13 @@ void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use
       g.height() <= 0) {
     throw Error(ErrorKind::kInvalidArgument, "the crop leaves nothing of the picture");
   }
+  return g;
+}
+
+// Calls use(provider) over arrays in memory, without the lock of the interpreter.
+template <typename Use>
+void with_arrays(const std::vector<int>& size, const py::dict& planes, const Use& use) {
+  const Geometry g = geometry_of(size);
   const auto get = [&](const char* name) -> py::object {
     return planes.contains(name) ? py::object(planes[name]) : py::object(py::none());
   };
@@ -414,6 +416,14 @@ void register_accumulate(py::module_& m) {
         py::arg("memory") = nullptr, "accumulate() over an opened video.");
   m.def("accumulation_memory", &accumulation_memory, py::arg("arrays"),
         "Arrays of the caller, by the names of the planes, as memory for an accumulation.");
+  m.def(
+      "accumulation_row_bytes",
+      [](const std::vector<int>& size, const py::dict& options) {
+        const RowBytes row = row_bytes(accumulate_options(options), geometry_of(size));
+        return std::make_pair(row.kept, row.work);
+      },
+      py::arg("size"), py::arg("options"),
+      "Bytes of a frame: of the planes, and of what is held beside them until the call returns.");
   m.def("free_memory", &free_memory, "Bytes that can be allocated without swapping.");
   m.def("plan_arrays", &plan_arrays, py::arg("size"), py::arg("planes"), py::arg("options"),
         py::arg("max_bytes") = 0, py::arg("held") = 0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -322,9 +321,8 @@ def accumulate(
         result, where = _compute(source, options, memory)
     else:
         plan, where = _plan(source, options, _max_bytes([source]))
-        shapes = _stacked(_shapes(options, where), (1, len(wanted)))
-        _check_bytes(shapes, _max_bytes([source]), gpu)
-        arrays = gpu.allocate(shapes, ())
+        _check_bytes(options, where, (1, len(wanted)), _max_bytes([source]), gpu)
+        arrays = gpu.allocate(_stacked(_shapes(options, where), (1, len(wanted))), ())
         counters = _device.run_plans(gpu, [plan], arrays)
         result = {name: array[0] for name, array in arrays.items()}
         result["stats"] = {**plan.stats, "saturated": int(counters[0]), "peak_maps": 0}
@@ -451,14 +449,27 @@ def _max_bytes(sources: Sequence[VideoReader | Clip]) -> int:
 _SMALL = 16 << 20  # bytes; never compared with the free memory
 
 
-def _check_bytes(shapes: _device.Shapes, max_bytes: int, gpu: _device.Cuda | None) -> None:
-    """Refuses planes (N, T, ...) that would not fit, before they are allocated."""
-    needed = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
+def _check_bytes(
+    options: dict[str, Any],
+    segment: Segment,
+    stack: tuple[int, int],
+    max_bytes: int,
+    gpu: _device.Cuda | None = None,
+    at_once: int | None = None,
+) -> None:
+    """Refuses planes of ``stack`` (clips, frames) that would not fit, before they are allocated.
+
+    What is held beside them is there for ``at_once`` of the clips, or for all.
+    """
+    clips, frames = stack
+    if clips * frames == 0:
+        return
+    kept, work = _core.accumulation_row_bytes(_size(segment), options)
+    needed = frames * (clips * kept + min(clips, at_once or clips) * work)
     if needed <= _SMALL and max_bytes == 0:
         return
     most = max_bytes or (_core.free_memory() if gpu is None else gpu.free_memory()) // 2
     if needed > most:
-        clips, frames = next(iter(shapes.values()))[0][:2]
         raise MemoryError(
             f"accumulating {clips} x {frames} frames takes {needed // 10**6} MB, above max_bytes = "
             f"{most // 10**6} MB{'' if max_bytes else ' (half of the free memory)'}; ask for fewer "
@@ -500,12 +511,17 @@ def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def _size(segment: Segment) -> tuple[int, ...]:
+    """As the core takes it."""
+    chroma = {"4:0:0": 0, "4:2:0": 1, "4:2:2": 2, "4:4:4": 3}.get(segment.chroma_format, -1)
+    return (*segment.coded_size, *segment.crop, chroma)
+
+
 def _planes(clip: Clip, options: dict[str, Any]) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Size and arrays of a clip for the core, which need not be as the core made them."""
     segment = clip.segment
     width, height = segment.coded_size
     crop = segment.crop
-    chroma = {"4:0:0": 0, "4:2:0": 1, "4:2:2": 2, "4:4:4": 3}.get(segment.chroma_format, -1)
     kinds = clip.frame_type
     planes: dict[str, Any] = {
         "presentation": np.ascontiguousarray(clip.index, np.int64),
@@ -523,7 +539,7 @@ def _planes(clip: Clip, options: dict[str, Any]) -> tuple[tuple[int, ...], dict[
         planes["mb_type"] = np.ascontiguousarray(clip.mb_type)
     if options["residual"] == "coded":
         planes["residual_y"] = _coded(clip.residual_y, height, width, crop.top, crop.left)
-        if chroma == 1:
+        if segment.chroma_format == "4:2:0":
             planes["residual_uv"] = _coded(
                 clip.residual_uv, height // 2, width // 2, crop.top // 2, crop.left // 2
             )
@@ -531,7 +547,7 @@ def _planes(clip: Clip, options: dict[str, Any]) -> tuple[tuple[int, ...], dict[
         planes["rgb"] = np.ascontiguousarray(clip.rgb)
         place = {int(index): row for row, index in enumerate(clip.rgb_index)}
         planes["rgb_row"] = np.array([place.get(int(i), -1) for i in clip.index], np.int64)
-    return (width, height, *crop, chroma), planes
+    return _size(segment), planes
 
 
 def _references(clip: Clip) -> npt.NDArray[np.uint8]:

@@ -224,14 +224,14 @@ def accumulate_batch(
     if gpu is not None:
         if out is not None:
             raise ValueError("out is for the CPU: memory of a GPU comes from torch's own cache")
-        _check_bytes(shapes, max_bytes, gpu)
+        _check_bytes(options, segment, stacked.shape, max_bytes, gpu)
         plans = _plans(sources, [request for request, _ in requests], max_bytes, num_threads)
         planes = gpu.allocate(shapes, ())
         counters = _device.run_plans(gpu, plans, planes)
         work = [{**plan.stats, "peak_maps": 0} for plan in plans]
         return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work, counters)
     if out is None:
-        _check_bytes(shapes, max_bytes, None)
+        _check_bytes(options, segment, stacked.shape, max_bytes, at_once=num_threads)
     planes = _memory(shapes, out)
     arrays = {name: _array(name, plane) for name, plane in planes.items()}
 

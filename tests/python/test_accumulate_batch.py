@@ -167,6 +167,40 @@ def test_memory_is_refused_before_it_is_taken(
         assert len(accumulate_batch([b, b], frames)) == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "kept", "work"),
+    [
+        # Bytes of a sample: vector 4, anchor 4, mask 1; three differences, of what is shown, and
+        # (x, y) where the trace ended, which nobody gets.
+        ({"residual": "recon_diff"}, 9 + 6, 4),
+        ({"residual": "coded", "return_hops": True}, 9 + 2 + 2 + 1 + 0.25, 0),
+        ({"hops": 1, "per_frame": True}, 8 + 5, 4),
+    ],
+)
+def test_one_video_and_a_batch_count_alike(
+    encode: Any, options: dict[str, Any], kept: float, work: float
+) -> None:
+    options264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p")
+    path = encode("batch_whole.mp4", *options264, source="testsrc2=size=96x64", frames=8)
+    frame = 96 * 64
+    one = int(8 * frame * (kept + work))
+    with VideoReader(path, max_bytes=one) as video:
+        accumulate(video, **options)
+        accumulate_batch([video], **options)
+    with VideoReader(path, max_bytes=one - 1) as video:
+        with pytest.raises(MemoryError, match="max_bytes"):
+            accumulate(video, **options)
+        with pytest.raises(MemoryError, match="max_bytes"):
+            accumulate_batch([video], **options)
+    # What is not kept is there for the clips that are worked on.
+    most = int(8 * frame * (3 * kept + work))
+    with VideoReader(path, max_bytes=most) as a, VideoReader(path) as b:
+        accumulate_batch([a, b, b], **options)
+        if work:
+            with pytest.raises(MemoryError, match="max_bytes"):
+                accumulate_batch([a, b, b], num_threads=2, **options)
+
+
 def test_half_of_the_free_memory(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no reader says how much: of the GPU for what goes there, of this side otherwise."""
     pytest.importorskip("torch")
