@@ -19,6 +19,9 @@ constexpr int32_t kFirstHidden = -16;  // end = kFirstHidden - decode number
 // Pictures that a stream can refer to, and one to spare. Words of maps before them are made again
 // from the result in the rare case.
 constexpr size_t kRecent = 17;
+// The bound of a map's displacements grows by every picture's longest vector, and near 16 bits sums
+// have to be checked one by one. From here on the map itself is looked at: few really go so far.
+constexpr int32_t kFarReach = 24576;
 // Of blocks selected at a time: they stay in the nearer caches until they are traced.
 constexpr size_t kSomeBytes = 96 << 10;
 
@@ -496,6 +499,9 @@ void TraceGroup::finish(Node& node, const SelectedMotion& motion, int64_t clippe
   node.may_void |= motion.broken;
   // Saturation keeps every sum within 16 bits.
   node.reach = std::min(node.reach + motion.longest, 32768);
+  if (options_.plan == nullptr && node.reach > kFarReach) {
+    node.reach = largest_displacement(node.map, rows_.layout.cells());
+  }
   node.traced = true;
   result_.stats.saturated += clipped;
   ++result_.stats.pictures_traced;

@@ -68,6 +68,25 @@ void each_plane(const AccumulateOptions& options, const Geometry& g, const MapLa
 
 }  // namespace
 
+int32_t largest_displacement(const kernels::Map& map, size_t cells) {
+  int16_t most = 0;
+  int16_t least = 0;
+  const auto meet = [&](int16_t v) {
+    most = std::max(most, v);
+    least = std::min(least, v);
+  };
+  if (map.packed != nullptr) {
+    for (size_t i = 0; i < cells; ++i) {
+      meet(kernels::cell_x(map.packed[i]));
+      meet(kernels::cell_y(map.packed[i]));
+    }
+  } else {
+    for (size_t i = 0; i < cells; ++i) meet(map.x[i]);
+    for (size_t i = 0; i < cells; ++i) meet(map.y[i]);
+  }
+  return std::max(int32_t{most}, -int32_t{least});
+}
+
 MapPool::Loan MapPool::take() {
   peak_ = std::max(peak_, ++out_);
   const size_t cells = layout_.cells();

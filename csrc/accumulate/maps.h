@@ -26,6 +26,9 @@ struct MapLayout {
   size_t cells() const { return static_cast<size_t>(width) * static_cast<size_t>(height); }
 };
 
+// The largest component of a displacement, absolute.
+int32_t largest_displacement(const kernels::Map& map, size_t cells);
+
 // Lends maps; given back, they are lent again.
 class MapPool {
  public:
