@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence, Set
 from typing import Any, Literal
 
 import numpy as np
@@ -241,8 +241,9 @@ def accumulate(
             frames and the reference chain that they need, and no others. Or a Clip with "mv" and
             "ref" (and "residual_y", "residual_uv" or "rgb"), which must hold the whole chain:
             what lies outside is mask 2. Without "mb_type" a partly lost frame counts as lost.
-        frames: presentation indices in any order, repeats allowed; all frames by default. Of a
-            video, negative ones count from the end. All must lie in one segment.
+        frames: presentation indices in any order, repeats allowed; all frames by default. A set
+            is taken in ascending order. Of a video, negative ones count from the end. All must
+            lie in one segment.
         anchors: presentation indices at which traces end; the intra pictures by default. The
             wanted anchor of a frame is then the last of them at or before it; a trace that passes
             below its time without meeting it ends at the first picture there (mask 4). Traces
@@ -354,13 +355,13 @@ def _request(
         "cross": cross,
         "residual": residual,
         "grid": _grid(grid),
-        "per_frame": bool(per_frame),
-        "count_hops": bool(return_hops),
-        "ends": bool(ends),
+        "per_frame": _flag("per_frame", per_frame),
+        "count_hops": _flag("return_hops", return_hops),
+        "ends": _flag("ends", ends),
     }
     if box is not None:
         options["box"] = _box(box)
-    if hops not in (None, 1):
+    if hops is not None and not _is_number(hops, 1):
         raise ValueError(f"hops is None (to the anchor) or 1 (one step), not {hops!r}")
     options["one_step"] = hops == 1
     if mode not in ("exact", "coviar"):
@@ -369,9 +370,10 @@ def _request(
     if anchors is not None and virtual_gop is not None:
         raise ValueError("anchors and virtual_gop both name the anchors: give one of them")
 
+    frames, anchors = _listed(frames), _listed(anchors)
     if isinstance(source, VideoReader):
         length = len(source)
-        wanted = source._normal(range(length) if frames is None else frames)
+        wanted = source._normal(range(length) if frames is None else frames, "frames")
     elif isinstance(source, Clip):
         length = int(source.index.max()) + 1 if len(source) else 0
         wanted = _indices("frames", source.index if frames is None else frames)
@@ -386,7 +388,7 @@ def _request(
     elif anchors is not None:
         # Negative ones count from the end of a video, as everywhere.
         found = (
-            source._normal(anchors)
+            source._normal(anchors, "anchors")
             if isinstance(source, VideoReader)
             else _indices("anchors", anchors)
         )
@@ -480,10 +482,26 @@ def _check_bytes(
 _NOWHERE = Segment(0, 0, (0, 0), Crop(0, 0, 0, 0), "other", 8)
 
 
+def _flag(name: str, value: Any) -> bool:
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise ValueError(f"{name} is True or False, not {value!r}")
+
+
+def _is_number(value: Any, number: int) -> bool:
+    """Whether it is this integer, and no float or bool that equals it."""
+    if isinstance(value, (bool, np.bool_, np.ndarray)):
+        return False
+    try:
+        return operator.index(value) == number
+    except TypeError:
+        return False
+
+
 def _grid(grid: Any) -> int:
-    if grid == "pixel":
+    if isinstance(grid, str) and grid == "pixel":
         return 1
-    if grid == 4 and not isinstance(grid, str):
+    if _is_number(grid, 4):
         return 4
     raise ValueError(f'grid is "pixel" or 4, not {grid!r}')
 
@@ -499,11 +517,20 @@ def _box(box: Any) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
+def _listed(values: Any) -> Any:
+    """Iterators and sets as lists; sets ascending."""
+    if isinstance(values, Set) and not isinstance(values, KeysView):
+        return sorted(values)
+    if isinstance(values, Iterable) and not hasattr(values, "__getitem__"):
+        return list(values)
+    return values
+
+
 def _indices(name: str, values: Any) -> npt.NDArray[np.int64]:
     """A flat array of non-negative integers."""
-    array = np.asarray(list(values) if isinstance(values, Iterable) else values)
+    array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise TypeError(f"{name} is a flat list or array of integers")
+        raise TypeError(f"{name} are a flat list or array of integers")
     if array.size and array.min() < 0:
         raise IndexError(
             f"{name} of a clip are presentation indices; {int(array.min())} is negative"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import itertools
+import operator
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -121,6 +123,15 @@ class AccumulationBatch:
         return len(self.frames)
 
     def __getitem__(self, clip: int) -> Accumulation:
+        try:
+            clip = operator.index(clip)
+        except TypeError:
+            raise TypeError(
+                f"a batch is indexed by an int, not by {type(clip).__name__}; index its planes, as "
+                "in batch.displacement[0:2]"
+            ) from None
+        if not -len(self) <= clip < len(self):
+            raise IndexError(f"clip {clip} is out of range: the batch has {len(self)}")
         length = int(self.lengths[clip])
         return Accumulation(
             {name: array[clip, :length] for name, array in self._arrays.items()},
@@ -189,8 +200,13 @@ def accumulate_batch(
         DeviceUnavailable: no module for GPUs, no GPU, or no torch.
     """
     gpu = _device.find(device)
-    sources = list(sources)
+    if isinstance(sources, (VideoReader, Clip)):  # which are iterable: over their frames
+        raise TypeError("sources is a list of videos or clips; put it in one: [source]")
+    sources = _list("sources", sources, "the videos or clips")
     num_threads = _integer("num_threads", num_threads, 1)
+    each = "what accumulate() takes for each source"
+    frames = None if frames is None else _list("frames", frames, each)
+    anchors = None if anchors is None else _list("anchors", anchors, each)
     for name, values in (("frames", frames), ("anchors", anchors)):
         if values is not None and len(values) != len(sources):
             raise ValueError(f"{len(sources)} sources and {len(values)} lists of {name}")
@@ -250,6 +266,13 @@ def accumulate_batch(
 
     work = _for_each(sources, num_threads, run)
     return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work)
+
+
+def _list(name: str, values: Any, what: str) -> list[Any]:
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name} is a list with {what}, not {type(values).__name__}") from None
 
 
 def _plans(
@@ -344,6 +367,12 @@ def _memory(
             )
         if not (array.flags.c_contiguous and array.flags.writeable):
             raise ValueError(f"out[{name!r}] must be writable and C-contiguous")
+    for one, other in itertools.combinations(shapes, 2):
+        # Of contiguous arrays the bounds tell all.
+        if np.may_share_memory(_array(one, given[one]), _array(other, given[other])):
+            raise ValueError(
+                f"out[{one!r}] and out[{other!r}] share memory: each plane needs its own"
+            )
     return given
 
 

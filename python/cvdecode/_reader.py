@@ -323,12 +323,12 @@ class VideoReader:
         out._set(arrays, where, batch)
         return out
 
-    def _normal(self, indices: Indices) -> npt.NDArray[np.int64]:
-        """Indices as int64, negative ones counted from the end."""
+    def _normal(self, indices: Indices, name: str = "indices") -> npt.NDArray[np.int64]:
+        """Indices as int64, negative ones counted from the end; ``name`` is what refusals say."""
         array = np.asarray(indices)
         if array.ndim != 1:
             raise TypeError(
-                f"indices are a flat list or array of integers, not of {array.ndim} dimensions"
+                f"{name} are a flat list or array of integers, not of {array.ndim} dimensions"
             )
         if array.size == 0:
             return np.zeros(0, np.int64)
@@ -336,7 +336,7 @@ class VideoReader:
             if array.dtype.kind == "O":
                 array = np.array([self._in_range(operator.index(i)) for i in array])
             else:
-                raise TypeError(f"indices are integers, not {array.dtype}")
+                raise TypeError(f"{name} are integers, not {array.dtype}")
         length = self._length
         if array.dtype == np.int64 and array.min() >= 0 and array.max() < length:
             return array.copy()  # as most are
