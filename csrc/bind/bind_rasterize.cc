@@ -6,6 +6,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -38,10 +39,20 @@ kernels::AxisMap axis_of(const Axis& a, py::ssize_t source_cells) {
   return kernels::make_axis(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
 }
 
+// `given`: memory to take, or None.
 template <typename Out>
-py::array make_output(const std::vector<py::ssize_t>& shape, Out** data) {
+py::array make_output(const std::vector<py::ssize_t>& shape, const py::object& given, Out** data) {
   size_t count = 1;
   for (const py::ssize_t n : shape) count *= static_cast<size_t>(n);
+  if (!given.is_none()) {
+    auto array = py::cast<py::array>(given);
+    if (static_cast<size_t>(array.nbytes()) != count * sizeof(Out) ||
+        (array.flags() & py::array::c_style) == 0) {
+      throw Error(ErrorKind::kInvalidArgument, "rasterize: out has the wrong size");
+    }
+    *data = static_cast<Out*>(array.mutable_data());
+    return array;
+  }
   auto buffer = std::make_unique<BufferPtr>(
       std::make_shared<Buffer>(std::max<size_t>(1, count * sizeof(Out)), false));
   *data = static_cast<Out*>((*buffer)->data());
@@ -52,7 +63,9 @@ py::array make_output(const std::vector<py::ssize_t>& shape, Out** data) {
 
 template <typename T>
 py::array run(const py::array& plane, bool vectors, const std::string& reduce,
-              const py::object& none, double fill, const Axis& x_axis, const Axis& y_axis) {
+              const py::object& none, double fill, const Axis& x_axis, const Axis& y_axis,
+              const kernels::RasterBuilds& builds, const py::object& given) {
+  const auto& build = std::get<kernels::RasterBuild<T>>(builds);
   const auto dims = static_cast<size_t>(plane.ndim());
   const size_t channel_dims = vectors ? 3 : 2;
   if (dims < channel_dims || (vectors && plane.shape(plane.ndim() - 3) != 2)) {
@@ -107,30 +120,58 @@ py::array run(const py::array& plane, bool vectors, const std::string& reduce,
   };
   if (reduce == "mean") {
     float* out = nullptr;
-    py::array result = make_output<float>(shape, &out);
-    each(out, [&](float* to) { kernels::raster_mean(job, static_cast<float>(fill), to); });
+    py::array result = make_output<float>(shape, given, &out);
+    each(out, [&](float* to) { build.mean(job, static_cast<float>(fill), to); });
     return result;
   }
   T* out = nullptr;
-  py::array result = make_output<T>(shape, &out);
+  py::array result = make_output<T>(shape, given, &out);
   const T filler = static_cast<T>(fill);
   if (reduce == "max") {
-    each(out, [&](T* to) { kernels::raster_max(job, filler, to); });
+    each(out, [&](T* to) { build.max(job, filler, to); });
   } else {
-    each(out, [&](T* to) { kernels::raster_nearest(job, filler, to); });
+    each(out, [&](T* to) { build.nearest(job, filler, to); });
   }
   return result;
 }
 
+py::array run_build(const kernels::RasterBuilds& builds, const py::array& plane, bool vectors,
+                    const std::string& reduce, const py::object& none, double fill, const Axis& x,
+                    const Axis& y, const py::object& out) {
+  const auto is = [&](auto tag) { return plane.dtype().equal(py::dtype::of<decltype(tag)>()); };
+  const auto as = [&](auto tag) {
+    return run<decltype(tag)>(plane, vectors, reduce, none, fill, x, y, builds, out);
+  };
+  if (is(int16_t{})) return as(int16_t{});
+  if (is(uint8_t{})) return as(uint8_t{});
+  if (is(uint16_t{})) return as(uint16_t{});
+  if (is(int32_t{})) return as(int32_t{});
+  if (is(float{})) return as(float{});
+  throw Error(ErrorKind::kInvalidArgument, "rasterize: no plane has this dtype");
+}
+
 py::array rasterize(const py::array& plane, bool vectors, const std::string& reduce,
                     const py::object& none, double fill, const Axis& x, const Axis& y) {
-  const auto is = [&](auto tag) { return plane.dtype().equal(py::dtype::of<decltype(tag)>()); };
-  if (is(int16_t{})) return run<int16_t>(plane, vectors, reduce, none, fill, x, y);
-  if (is(uint8_t{})) return run<uint8_t>(plane, vectors, reduce, none, fill, x, y);
-  if (is(uint16_t{})) return run<uint16_t>(plane, vectors, reduce, none, fill, x, y);
-  if (is(int32_t{})) return run<int32_t>(plane, vectors, reduce, none, fill, x, y);
-  if (is(float{})) return run<float>(plane, vectors, reduce, none, fill, x, y);
-  throw Error(ErrorKind::kInvalidArgument, "rasterize: no plane has this dtype");
+  return run_build(kernels::raster_best(), plane, vectors, reduce, none, fill, x, y, py::none());
+}
+
+// Private, for tests: one of these builds, into memory of the test.
+using NamedBuild = std::pair<std::string, kernels::RasterBuilds>;
+
+const std::vector<NamedBuild>& raster_builds() {
+  static const std::vector<NamedBuild> kBuilds = kernels::raster_builds();
+  return kBuilds;
+}
+
+void raster_kernel(const std::string& build, const py::array& plane, bool vectors,
+                   const std::string& reduce, const py::object& none, double fill, const Axis& x,
+                   const Axis& y, const py::array& out) {
+  for (const auto& [name, builds] : raster_builds()) {
+    if (name != build) continue;
+    run_build(builds, plane, vectors, reduce, none, fill, x, y, out);
+    return;
+  }
+  throw Error(ErrorKind::kInvalidArgument, "this CPU runs no build of rasterize named " + build);
 }
 
 // The same plane in memory of a device: `strides` in elements.
@@ -203,6 +244,15 @@ void register_rasterize(py::module_& m) {
   m.def("rasterize", &rasterize, py::arg("plane"), py::arg("vectors"), py::arg("reduce"),
         py::arg("none"), py::arg("fill"), py::arg("x"), py::arg("y"),
         "A plane of cells on another grid.");
+  m.def(
+      "raster_builds",
+      [] {
+        std::vector<std::string> names;
+        for (const NamedBuild& build : raster_builds()) names.push_back(build.first);
+        return names;
+      },
+      "Private, for tests: builds of rasterize() that this CPU runs.");
+  m.def("raster_kernel", &raster_kernel, "Private, for tests: one build of rasterize().");
 }
 
 }  // namespace cvdecode::bind

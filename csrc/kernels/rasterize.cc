@@ -144,4 +144,11 @@ CVDECODE_RASTER(int32_t)
 CVDECODE_RASTER(float)
 #undef CVDECODE_RASTER
 
+RasterBuilds raster_scalar() {
+  const auto build = []<typename T>(T) {
+    return RasterBuild<T>{raster_nearest<T>, raster_max<T>, raster_mean<T>};
+  };
+  return {build(uint8_t{}), build(int16_t{}), build(uint16_t{}), build(int32_t{}), build(float{})};
+}
+
 }  // namespace cvdecode::kernels

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace cvdecode::kernels {
@@ -43,8 +46,8 @@ struct RasterJob {
   const AxisMap* y = nullptr;
 };
 
-// Each writes channels planes of y->cells() x x->cells(), one after the other. Cells without a
-// value get `fill`.
+// The scalar reference. Each writes channels planes of y->cells() x x->cells(), one after the
+// other. Cells without a value get `fill`.
 template <typename T>
 void raster_nearest(const RasterJob<T>& job, T fill, T* out);
 // The value of the greatest magnitude (vectors: the longest), the first of equals in raster order.
@@ -53,5 +56,20 @@ void raster_max(const RasterJob<T>& job, T fill, T* out);
 // The mean by covered area.
 template <typename T>
 void raster_mean(const RasterJob<T>& job, float fill, float* out);
+
+// A build of the three for one type of values.
+template <typename T>
+struct RasterBuild {
+  void (*nearest)(const RasterJob<T>& job, T fill, T* out);
+  void (*max)(const RasterJob<T>& job, T fill, T* out);
+  void (*mean)(const RasterJob<T>& job, float fill, float* out);
+};
+using RasterBuilds = std::tuple<RasterBuild<uint8_t>, RasterBuild<int16_t>, RasterBuild<uint16_t>,
+                                RasterBuild<int32_t>, RasterBuild<float>>;
+
+RasterBuilds raster_scalar();
+const RasterBuilds& raster_best();  // what this CPU runs fastest: the same bits
+// Every build that this CPU runs, for tests. Not while other threads use kernels.
+std::vector<std::pair<std::string, RasterBuilds>> raster_builds();
 
 }  // namespace cvdecode::kernels
