@@ -64,7 +64,9 @@ class Accumulation:
     the top left of the display. Where ``mask`` is 2 or 3: displacement 0, residual 0, anchor -1.
     """
 
-    __slots__ = ("_arrays", "_memory", "box", "frames", "grid", "mode", "segment", "stats")
+    __slots__ = (
+        "_arrays", "_memory", "anchors", "box", "frames", "grid", "mode", "segment", "stats",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Accumulation:
         stats: AccumulationStats,
         memory: _core.AccumulationMemory | None = None,
         box: tuple[int, int, int, int] | None = None,
+        anchors: Sequence[int] | None = None,
     ) -> None:
         """Made by accumulate(); ``memory`` is what ``out=`` can use again."""
         self._arrays = arrays
@@ -93,6 +96,9 @@ class Accumulation:
         self.box = box
         """(x, y, width, height) of the shown picture that the arrays hold: they are undefined
         outside. None = all of it."""
+        self.anchors = anchors
+        """Presentation indices that were asked for as anchors, ascending. None = the intra
+        pictures."""
 
     def _whole(self, call: str) -> None:
         """Refuses what reads outside the box."""
@@ -197,7 +203,7 @@ class Accumulation:
 
     def __reduce__(self) -> tuple[Any, ...]:
         own = (self._arrays, self.frames, self.grid, self.mode, self.segment, self.stats)
-        return (Accumulation, (*own, None, self.box))
+        return (Accumulation, (*own, None, self.box, self.anchors))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -655,5 +661,6 @@ def _result(
     }
     stats = AccumulationStats(**out["stats"])
     return Accumulation(
-        arrays, frames, grid, mode, segment, stats, out.get("memory"), options.get("box")
-    )
+        arrays, frames, grid, mode, segment, stats, out.get("memory"), options.get("box"),
+        options.get("anchors"),
+    )  # fmt: skip

@@ -47,7 +47,9 @@ class AccumulationBatch:
     ``batch[i]`` is the Accumulation of one clip, without the padding: views of the same memory.
     """
 
-    __slots__ = ("_arrays", "_counters", "_planes", "_work", "frames", "grid", "mode", "segment")
+    __slots__ = (
+        "_arrays", "_counters", "_planes", "_work", "anchors", "frames", "grid", "mode", "segment",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class AccumulationBatch:
         mode: Mode,
         segment: Segment,
         work: list[dict[str, Any]],
+        anchors: list[Sequence[int] | None],
         counters: Any = None,
     ) -> None:
         """Made by accumulate_batch(); ``planes`` are of coded size, ``counters`` of a GPU."""
@@ -64,6 +67,8 @@ class AccumulationBatch:
         self._arrays = {name: _crop(name, a, grid, segment) for name, a in planes.items()}
         self._work = work
         self._counters = counters
+        self.anchors = anchors
+        """Accumulation.anchors of each clip."""
         self.frames = frames
         """Presentation index of each row, int64 (N, T); -1 = padding."""
         self.grid = grid
@@ -116,7 +121,7 @@ class AccumulationBatch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         work = [dataclasses.asdict(stats) for stats in self.stats]
-        own = (self._planes, self.frames, self.grid, self.mode, self.segment, work)
+        own = (self._planes, self.frames, self.grid, self.mode, self.segment, work, self.anchors)
         return (AccumulationBatch, own)
 
     def __len__(self) -> int:
@@ -140,6 +145,7 @@ class AccumulationBatch:
             self.mode,
             self.segment,
             self.stats[clip],
+            anchors=self.anchors[clip],
         )
 
     def __iter__(self) -> Iterator[Accumulation]:
@@ -237,6 +243,7 @@ def accumulate_batch(
     options: dict[str, Any] = requests[0][0] if requests else nothing
     shapes = _stacked(_shapes(options, segment), stacked.shape)
     max_bytes = _max_bytes(sources)
+    named = [request.get("anchors") for request, _ in requests]
     if gpu is not None:
         if out is not None:
             raise ValueError("out is for the CPU: memory of a GPU comes from torch's own cache")
@@ -245,7 +252,9 @@ def accumulate_batch(
         planes = gpu.allocate(shapes, ())
         counters = _device.run_plans(gpu, plans, planes)
         work = [{**plan.stats, "peak_maps": 0} for plan in plans]
-        return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work, counters)
+        return AccumulationBatch(
+            planes, stacked, options["grid"], mode, segment, work, named, counters
+        )
     if out is None:
         _check_bytes(options, segment, stacked.shape, max_bytes, at_once=num_threads)
     planes = _memory(shapes, out)
@@ -265,7 +274,7 @@ def accumulate_batch(
         return dict(result["stats"])
 
     work = _for_each(sources, num_threads, run)
-    return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work)
+    return AccumulationBatch(planes, stacked, options["grid"], mode, segment, work, named)
 
 
 def _list(name: str, values: Any, what: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import numbers
 from collections.abc import Callable
@@ -66,7 +67,8 @@ def token_mask(
         keep_first: keep all of the first frame; what is left of the budget goes to the others.
         unknown: the energy of samples of which nothing is known: they count as changed, and have
             no part in medians and percentiles. Of an accumulation, those that no trace connects
-            with an anchor (mask 1, 2, 3). Of a clip, lost macroblocks (``mb_type`` 255); where it
+            with an anchor (mask 1, 2, 3; with ``anchors`` also what ended in an intra picture
+            since the wanted one). Of a clip, lost macroblocks (``mb_type`` 255); where it
             was read without "mb_type", all of a frame of which a part is ``lost``. The residual of
             a lost frame without lost macroblocks (coefficients out of range) is unknown as well.
         return_scores: also return the scores.
@@ -152,7 +154,7 @@ def _motion(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floats
     def energy(t: int) -> Floats:
         if isinstance(clip, Accumulation):
             v = vectors[t].astype(np.float64) / samples
-            known = _known(clip.mask[t])
+            known = _known(clip, t)
         else:
             # A vector that is not used is 0 in both lists.
             v = np.where(used[t, 0], mv[t, 0], mv[t, 1]).astype(np.float64) / samples
@@ -199,7 +201,7 @@ def _residual(clip: Clip | Accumulation, unknown: float) -> Callable[[int], Floa
         raise ValueError(
             'this accumulation has no residual: pass residual= to accumulate(), or source="mv"'
         )
-    return lambda t: _scaled(np.abs(luma_of(t)), _known(clip.mask[t]), _LEAST_RESIDUAL, unknown)
+    return lambda t: _scaled(np.abs(luma_of(t)), _known(clip, t), _LEAST_RESIDUAL, unknown)
 
 
 def _there(clip: Clip, step: int) -> Callable[[int], npt.NDArray[np.bool_]]:
@@ -233,8 +235,14 @@ def _there(clip: Clip, step: int) -> Callable[[int], npt.NDArray[np.bool_]]:
     return there
 
 
-def _known(mask: Array) -> npt.NDArray[np.bool_]:
-    return np.isin(mask, (MASK_ANCHOR, MASK_PASSED))
+def _known(acc: Accumulation, t: int) -> npt.NDArray[np.bool_]:
+    """Samples of frame t that a trace connects with the wanted anchor, or with one before it."""
+    known = np.isin(acc.mask[t], (MASK_ANCHOR, MASK_PASSED))
+    if acc.anchors is not None:
+        wanted = bisect.bisect_right(acc.anchors, acc.frames[t]) - 1
+        if wanted >= 0:  # an intra picture since then is as new as an intra block
+            known &= acc.anchor[t] <= acc.anchors[wanted]
+    return known
 
 
 def _scaled(values: Floats, known: npt.NDArray[np.bool_], least: float, unknown: float) -> Floats:

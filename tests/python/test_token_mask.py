@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,23 @@ def test_changed_since_an_anchor(path: Path) -> None:
     # Left out, the source is what the accumulation has.
     assert (token_mask(plain, 8, size=72) == token_mask(plain, 8, size=72, source="mv")).all()
     assert (token_mask(acc, 8, size=72) == token_mask(acc, 8, size=72, source="both")).all()
+
+
+def test_an_intra_picture_since_the_anchor_is_new(encode: Any) -> None:
+    """Its traces end in itself, without displacement: it is not what has not changed."""
+    path = encode("still.mp4", "-c:v", "libx264", "-bf", "0", "-g", "6", frames=9)
+    with VideoReader(path) as video:
+        assert [i for i, kind in enumerate(video.frame_types) if kind == "I"] == [0, 6]
+        since = accumulate(video, [4, 6, 8], anchors=[3], residual="coded")
+        intra = accumulate(video, [6, 8], residual="coded")
+    assert (since.mask[1] == 0).all() and (since.anchor[1] == 6).all()
+    keep, scores = token_mask(since, 8, size=72, threshold=0.9, return_scores=True)
+    inside = ~np.isnan(scores[1])
+    assert not keep[0][inside].all()
+    assert keep[1][inside].all() and keep[2][inside].all()
+    assert not token_mask(since, 8, size=72, threshold=0.9, unknown=0.0)[1].any()
+    assert not token_mask(intra, 8, size=72, threshold=0.9)[:, inside].all(1).any()
+    assert pickle.loads(pickle.dumps(since)).anchors == [3]
 
 
 def test_vectors_that_are_not_known_are_no_rest(encode: Any) -> None:
