@@ -258,11 +258,13 @@ def test_an_intra_picture_since_the_anchor_is_new(encode: Any) -> None:
         assert [i for i, kind in enumerate(video.frame_types) if kind == "I"] == [0, 6]
         since = accumulate(video, [4, 6, 8], anchors=[3], residual="coded")
         intra = accumulate(video, [6, 8], residual="coded")
-    assert (since.mask[1] == 0).all() and (since.anchor[1] == 6).all()
+    assert (since.mask[1] == 0).all()
+    assert (since.anchor[1] == 6).all()
     keep, scores = token_mask(since, 8, size=72, threshold=0.9, return_scores=True)
     inside = ~np.isnan(scores[1])
     assert not keep[0][inside].all()
-    assert keep[1][inside].all() and keep[2][inside].all()
+    assert keep[1][inside].all()
+    assert keep[2][inside].all()
     assert not token_mask(since, 8, size=72, threshold=0.9, unknown=0.0)[1].any()
     assert not token_mask(intra, 8, size=72, threshold=0.9)[:, inside].all(1).any()
     assert pickle.loads(pickle.dumps(since)).anchors == [3]
