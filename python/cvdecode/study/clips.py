@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 from collections.abc import Sequence
@@ -57,23 +56,25 @@ def load(path: str | os.PathLike[str], spec: ClipSpec, at: float = 0.0) -> npt.N
     return np.asarray(rgb[rows], np.uint8)
 
 
-@functools.lru_cache(64)
-def _bilinear(size: int, to: int) -> npt.NDArray[np.float32]:
-    """(to, size) weights of linear interpolation between sample centres, no antialiasing."""
-    at = np.clip((np.arange(to) + 0.5) * size / to - 0.5, 0, size - 1)
-    low = np.minimum(at.astype(np.intp), max(0, size - 2))
-    high = np.minimum(low + 1, size - 1)
-    weights = np.zeros((to, size), np.float64)
-    np.add.at(weights, (np.arange(to), low), 1 - (at - low))
-    np.add.at(weights, (np.arange(to), high), at - low)
-    return weights.astype(np.float32)
-
-
 def resize(frames: Array, height: int, width: int) -> npt.NDArray[np.float32]:
     """Bilinear over the last two axes, sample centres aligned (what torch's interpolate does)."""
-    rows, columns = _bilinear(frames.shape[-2], height), _bilinear(frames.shape[-1], width)
-    resized: npt.NDArray[np.float32] = rows @ (frames.astype(np.float32) @ columns.T)
-    return resized
+    columns = _bilinear(frames.astype(np.float32), -1, width)
+    return _bilinear(columns, -2, height)
+
+
+def _bilinear(values: npt.NDArray[np.float32], axis: int, to: int) -> npt.NDArray[np.float32]:
+    """Linear interpolation between the two nearest samples of one axis, no antialiasing.
+
+    Sample by sample, without matrix products: the bits do not depend on how many threads BLAS has.
+    """
+    size = values.shape[axis]
+    at = np.clip((np.arange(to) + 0.5) * size / to - 0.5, 0, size - 1)
+    low = np.minimum(at.astype(np.intp), max(0, size - 2))
+    weight = (at - low).astype(np.float32).reshape((-1,) + (1,) * (-1 - axis))
+    left = np.take(values, low, axis)
+    right = np.take(values, np.minimum(low + 1, size - 1), axis)
+    between: npt.NDArray[np.float32] = left * (1 - weight) + right * weight
+    return between
 
 
 def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
