@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/each_target.h"
 #include "kernels/rasterize.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -309,14 +310,7 @@ const RasterBuilds& raster_best() {
 std::vector<std::pair<std::string, RasterBuilds>> raster_builds() {
   raster_best();  // before the targets are narrowed down
   std::vector<std::pair<std::string, RasterBuilds>> all{{"scalar", raster_scalar()}};
-  for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
-    const int64_t target = left & -left;
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    all.emplace_back(hwy::TargetName(target), HWY_DYNAMIC_DISPATCH(Builds)());
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  each_target([&](const char* name) { all.emplace_back(name, HWY_DYNAMIC_DISPATCH(Builds)()); });
   return all;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/each_target.h"
 #include "kernels/trace.h"
 
 namespace cvdecode::kernels {
@@ -33,13 +34,7 @@ const std::vector<TraceKernels>& trace_targets() {
   static const std::vector<TraceKernels> kTables = [] {
     trace_best();  // before the targets are narrowed down
     std::vector<TraceKernels> tables;
-    for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
-      const int64_t target = left & -left;
-      hwy::SetSupportedTargetsForTest(target);
-      tables.push_back(chosen(hwy::TargetName(target)));
-    }
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    each_target([&](const char* name) { tables.push_back(chosen(name)); });
     return tables;
   }();
   return kTables;
